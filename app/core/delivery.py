@@ -1,9 +1,9 @@
 """The life of a delivery: a finding on its way to one sink.
 
-    pending ──claim──> pending, leased ──sent──> delivered
-       ^                    │ temporary failure: next attempt later
-       └────────────────────┤
-       requeued by people   └ refused, or out of attempts ──> dead
+pending ──claim──> pending, leased ──sent──> delivered
+   ^                    │ temporary failure: next attempt later
+   └────────────────────┤
+   requeued by people   └ refused, or out of attempts ──> dead
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ Block = TextBlock | TableBlock | DiffBlock | FileBlock | JsonBlock
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One message about one entry. `sinks` names the receivers that the playbook chose; empty means the default ones."""
+    """One message about one entry. `sinks` names the receivers that the playbook chose; empty means the defaults."""
 
     playbook: str
     title: str

@@ -1,0 +1,363 @@
+"""The journal: appends that are durable when they return, and the queue of deliveries.
+
+One thread owns the writing connection. All that waits at one moment shares one transaction and one sync (group
+commit), so the price of durability is paid per batch. Rows of a batch go in as multi-row inserts: a statement per row
+would give up and win back the interpreter lock each time, which under load costs more than the insert.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+import structlog
+
+from app.store.database import FILE_NAME, JournalInUseError, Synchronous, connect_writer
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_BATCH: Final = 512
+_CHUNKS: Final = (64, 16, 4, 1)
+_RETRY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class EntryRow(msgspec.Struct, frozen=True):
+    """A row of `entries`."""
+
+    seq: int
+    kind: str
+    namespace: str
+    name: str
+    username: str
+    operation: str
+    body: bytes
+
+
+class FindingRow(msgspec.Struct, frozen=True):
+    """A row of `findings`, with the sinks that are to get it."""
+
+    ordinal: int
+    body: bytes
+    sinks: tuple[str, ...]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is appended at once: an entry, its findings, and their deliveries."""
+
+    entry: EntryRow
+    findings: tuple[FindingRow, ...] = ()
+
+
+class JournalObserver:
+    """What the journal reports while it works; called in the writer's thread. Does nothing by default."""
+
+    def committed(self, entries: int, seconds: float) -> None:
+        """Report a transaction that was committed, with the number of entries in it."""
+
+    def failed(self, error: str) -> None:
+        """Report a transaction that will be tried again."""
+
+    def lost(self, entries: int, reason: str) -> None:
+        """Report entries that will never be written."""
+
+
+class _Append(msgspec.Struct, eq=False):
+    record: Record
+    size: int
+    future: asyncio.Future[bool] | None
+
+
+class _Call(msgspec.Struct, Generic[T], eq=False):
+    work: Callable[[sqlite3.Connection], T]
+    future: asyncio.Future[T]
+    result: T | None = None
+
+
+class Journal:
+    """The writing side of the store. `start` and every coroutine belong to one event loop.
+
+    `append` returns True once the record is durable, False where that takes longer than `commit_budget`: then the
+    record stays queued and is written as soon as the disk allows it. Beyond `max_pending_bytes` of waiting records new
+    ones are lost, which is logged and reported.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        synchronous: Synchronous = "FULL",
+        commit_budget: float = 1.0,
+        max_pending_bytes: int = 64 * 1024 * 1024,
+        observer: JournalObserver | None = None,
+        on_deliveries: Callable[[frozenset[str]], None] = lambda _sinks: None,
+    ) -> None:
+        self.path = data_dir / FILE_NAME
+        self.last_error: str | None = None
+        self.on_deliveries = on_deliveries
+        self._lock_path = data_dir / "lock"
+        self._synchronous: Synchronous = synchronous
+        self._budget = commit_budget
+        self._max_pending_bytes = max_pending_bytes
+        self._observer = observer or JournalObserver()
+        self._queue: queue.SimpleQueue[_Append | _Call[Any] | None] = queue.SimpleQueue()
+        self._waiting: collections.deque[tuple[float, asyncio.Future[bool]]] = collections.deque()
+        self._pending_bytes = 0
+        self._pending_since: float | None = None
+        self._pending = 0
+        self._give_up = threading.Event()
+
+    def start(self) -> int:
+        """Open the file, bring it up to date, start the writer; return the highest sequence number in it.
+
+        Raises JournalInUseError where another process writes to this directory, OSError or sqlite3.Error where the
+        directory cannot be used.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self._lock_path)
+        self._connection = connect_writer(self.path, self._synchronous)
+        (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+        self._ticker = self._loop.create_task(self._tick(), name="journal-budget")
+        return int(last)
+
+    @property
+    def pending(self) -> int:
+        """The number of records that wait to be written."""
+        return self._pending
+
+    @property
+    def pending_seconds(self) -> float:
+        """For how long there has been a record that waits, without a commit in between."""
+        since = self._pending_since
+        return time.monotonic() - since if since is not None else 0.0
+
+    async def append(self, record: Record) -> bool:
+        """Write the record; see the class for what the answer means."""
+        size = len(record.entry.body) + sum(len(finding.body) for finding in record.findings)
+        if self._pending_bytes + size > self._max_pending_bytes:
+            self._observer.lost(1, "queue full")
+            logger.error("entry lost", action="lost", reason="queue full", sequence=record.entry.seq)
+            return False
+        self._pending += 1
+        self._pending_bytes += size
+        if self._pending_since is None:
+            self._pending_since = time.monotonic()
+        if self.last_error is not None:
+            # The disk refuses at the moment: waiting would only slow the cluster down.
+            self._queue.put(_Append(record, size, None))
+            return False
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._waiting.append((self._loop.time() + self._budget, future))
+        self._queue.put(_Append(record, size, future))
+        return await future
+
+    async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the writer's thread and in a transaction; return its result once that is committed.
+
+        `work` may run more than once, where a commit fails, and must not raise sqlite3.IntegrityError.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Call(work, future))
+        return await future
+
+    async def close(self, timeout_seconds: float) -> int:
+        """Write what waits and close the file; return how many records could not be written in that time."""
+        self._queue.put(None)
+        await self._loop.run_in_executor(None, self._thread.join, timeout_seconds)
+        self._give_up.set()
+        await self._loop.run_in_executor(None, self._thread.join, 1.0)
+        self._ticker.cancel()
+        lost = self._pending
+        if lost:
+            self._observer.lost(lost, "shutdown")
+            logger.error("entries lost", action="lost", reason="shutdown", entries=lost)
+        os.close(self._lock)
+        return lost
+
+    async def _tick(self) -> None:
+        """Answer for records whose budget is used up; one timer for all of them."""
+        while True:
+            await asyncio.sleep(self._budget / 20)
+            now = self._loop.time()
+            while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= now):
+                _, future = self._waiting.popleft()
+                if not future.done():
+                    future.set_result(False)
+
+    def _write(self) -> None:
+        """Run the writer: take all that waits, commit it, tell the event loop. Ends with the file closed."""
+        running = True
+        while running:
+            batch: list[_Append | _Call[Any]] = []
+            item = self._queue.get()
+            while True:
+                if item is None:
+                    running = False
+                    break
+                batch.append(item)
+                if len(batch) >= _BATCH or self._queue.empty():
+                    break
+                item = self._queue.get()
+            if batch and not self._commit_until_done(batch):
+                break
+        self._connection.close()
+
+    def _commit_until_done(self, batch: list[_Append | _Call[Any]]) -> bool:
+        attempt = 0
+        while True:
+            try:
+                self._commit(batch)
+            except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError) as error:
+                self._rollback()
+                if len(batch) == 1:
+                    self._refuse(batch[0], error)
+                    return True
+                return all([self._commit_until_done([item]) for item in batch])
+            except sqlite3.Error as error:
+                self._rollback()
+                self._report_failure(str(error), batch)
+                delay = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
+                attempt += 1
+                if self._give_up.wait(delay):
+                    return False
+            else:
+                return True
+
+    def _commit(self, batch: list[_Append | _Call[Any]]) -> None:
+        started = time.perf_counter()
+        appends = [item for item in batch if type(item) is _Append]
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        _insert_entries(connection, [item.record.entry for item in appends])
+        sinks: set[str] = set()
+        for item in appends:
+            if item.record.findings:
+                sinks |= _insert_findings(connection, item.record)
+        for item in batch:
+            if type(item) is _Call:
+                item.result = item.work(connection)
+        connection.execute("COMMIT")
+        self._observer.committed(len(appends), time.perf_counter() - started)
+        if self.last_error is not None:
+            logger.warning("journal recovered", action="recovered")
+            self.last_error = None
+        self._to_loop(self._settle, batch, frozenset(sinks))
+
+    def _settle(self, batch: list[_Append | _Call[Any]], sinks: frozenset[str]) -> None:
+        """Answer everybody whose item was committed; runs in the event loop."""
+        for item in batch:
+            if type(item) is _Append:
+                self._pending -= 1
+                self._pending_bytes -= item.size
+                if item.future is not None and not item.future.done():
+                    item.future.set_result(True)
+            elif type(item) is _Call and not item.future.done():
+                item.future.set_result(item.result)
+        waiting = self._waiting
+        while waiting and waiting[0][1].done():
+            waiting.popleft()
+        self._pending_since = time.monotonic() if self._pending else None
+        if sinks:
+            self.on_deliveries(sinks)
+
+    def _report_failure(self, error: str, batch: list[_Append | _Call[Any]]) -> None:
+        if self.last_error != error:
+            logger.error("journal cannot write", action="retry", error=error, entries=len(batch))
+        self.last_error = error
+        self._observer.failed(error)
+        self._to_loop(self._answer_late)
+
+    def _answer_late(self) -> None:
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(False)
+
+    def _refuse(self, item: _Append | _Call[Any], error: Exception) -> None:
+        """Give up one item that the database will never take, so that it holds up no other."""
+        if type(item) is _Call:
+            self._to_loop(_fail, item.future, error)
+            return
+        self._observer.lost(1, "refused")
+        logger.error("entry lost", action="lost", reason="refused", error=type(error).__name__)
+        self._to_loop(self._settle, [item], frozenset())
+
+    def _rollback(self) -> None:
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                logger.warning("rollback failed", action="rollback", error=str(error))
+
+    def _to_loop(self, callback: Callable[..., None], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:  # the event loop is gone; the rows are committed all the same
+            logger.debug("event loop closed before its answer", action="close")
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _locked(path: Path) -> int:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise JournalInUseError(
+            f"{path.parent} is in use by another kubewitness; stop it, or choose another --data-dir"
+        ) from error
+    return descriptor
+
+
+def _insert_entries(connection: sqlite3.Connection, rows: Sequence[EntryRow]) -> None:
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            parameters = [
+                value
+                for row in rows[start : start + size]
+                for value in (row.seq, row.kind, row.namespace, row.name, row.username, row.operation, row.body)
+            ]
+            connection.execute(_INSERT_ENTRIES[size], parameters)
+            start += size
+
+
+_INSERT_ENTRIES: Final = {
+    size: "INSERT INTO entries (seq, kind, namespace, name, username, operation, body) VALUES "
+    + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * size)
+    for size in _CHUNKS
+}
+
+
+def _insert_findings(connection: sqlite3.Connection, record: Record) -> set[str]:
+    """Insert the findings of one record and a due delivery for each of their sinks; return the sinks."""
+    seq, sinks = record.entry.seq, set()
+    now = time.time_ns() // 1_000_000
+    for finding in record.findings:
+        connection.execute("INSERT INTO findings VALUES (?, ?, ?)", (seq, finding.ordinal, finding.body))
+        for sink in finding.sinks:
+            connection.execute(
+                "INSERT INTO deliveries (seq, ordinal, sink, state, created_at, updated_at, next_attempt_at)"
+                " VALUES (?, ?, ?, 'pending', ?, ?, ?)",
+                (seq, finding.ordinal, sink, now, now, now),
+            )
+            sinks.add(sink)
+    return sinks

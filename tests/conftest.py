@@ -1,0 +1,18 @@
+"""What every test shares: deterministic property tests, and an environment without our own variables."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=80, deadline=None, derandomize=True)
+settings.load_profile("quick")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):  # noqa: TID251  what is read here is only removed
+        if name.startswith("KUBEWITNESS_") and name != "KUBEWITNESS_REQUIRE_E2E":
+            monkeypatch.delenv(name)
