@@ -7,6 +7,7 @@ is real. For the demo and the end-to-end tests. The programs come from a folder 
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 import subprocess
@@ -118,16 +119,23 @@ class ControlPlane:
         """Return the kubeconfig file of `admin` or `alice`."""
         return self._identities.kubeconfig(user)
 
-    def client(self, user: str = "admin") -> httpx.Client:
-        """Return an HTTP client of the API server with this user's certificate; the caller closes it."""
+    def tls(self, user: str = "admin") -> ssl.SSLContext:
+        """Return a client's context that trusts the API server and shows it this user's certificate."""
         context = ssl.create_default_context(cafile=str(self._identities.authority))
         context.load_cert_chain(self._identities.certificate(user), self._identities.key(user))
-        return httpx.Client(base_url=self.url, verify=context, trust_env=False, timeout=10)
+        return context
+
+    def client(self, user: str = "admin") -> httpx.Client:
+        """Return an HTTP client of the API server with this user's certificate; the caller closes it."""
+        return httpx.Client(base_url=self.url, verify=self.tls(user), trust_env=False, timeout=10)
 
     def kubectl(
-        self, *arguments: str, user: str = "admin", stdin: str = "", check: bool = True
+        self, *arguments: str, user: str = "admin", stdin: str = "", check: bool = True, editor: str = "false"
     ) -> subprocess.CompletedProcess[str]:
-        """Return what kubectl printed, run as `user`; with `check`, a failure raises ControlPlaneError."""
+        """Return what kubectl printed, run as `user`; with `check`, a failure raises ControlPlaneError.
+
+        `editor` is the command that `kubectl edit` runs on the file.
+        """
         done = subprocess.run(  # noqa: S603  a list, no shell
             [str(self.programs.kubectl), f"--kubeconfig={self.kubeconfig(user)}", *arguments],
             input=stdin,
@@ -136,7 +144,7 @@ class ControlPlane:
             timeout=COMMAND_TIMEOUT.total_seconds(),
             check=False,
             # Its cache of what a server offers goes by address, which may have been another server's.
-            env={"HOME": str(self.directory)},
+            env={"HOME": str(self.directory), "PATH": os.defpath, "KUBE_EDITOR": editor},
         )
         if check and done.returncode:
             command = f"kubectl {' '.join(arguments)} (as {user})"

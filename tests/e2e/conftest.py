@@ -1,0 +1,106 @@
+"""A control plane and an auditor for the whole run, and a namespace for each test."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from app.cli.controlplane import ControlPlane, ControlPlaneError, Programs
+from tests.e2e.auditor import Auditor, Document
+from tests.e2e.environment import Environment
+from tests.e2e.webhooks import Webhook
+
+PLAYBOOKS: Final = """
+customPlaybooks:
+- triggers:
+    - on_deployment_update: {}
+  actions:
+    - resource_babysitter:
+        omitted_fields: []
+        fields_to_monitor: ["images"]
+  sinks:
+  - everything
+- triggers:
+    - on_configmap_all_changes: {}
+  actions:
+    - resource_babysitter: {}
+  sinks:
+  - everything
+- triggers:
+    - on_secret_all_changes: {}
+  actions:
+    - resource_babysitter: {}
+  sinks:
+  - everything
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A namespace of its own: what kubectl does there, and what the ledger says of it."""
+
+    cluster: ControlPlane
+    auditor: Auditor
+    namespace: str
+
+    def kubectl(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.cluster.kubectl(*arguments, f"--namespace={self.namespace}", **options)
+
+    def entries(self, **filters: str) -> list[Document]:
+        return self.auditor.entries(namespace=self.namespace, **filters)
+
+
+@pytest.fixture(scope="session")
+def programs() -> Programs:
+    environment = Environment()
+    try:
+        return Programs.find(environment.kubebuilder_assets)
+    except ControlPlaneError as error:
+        if environment.kubewitness_require_e2e:
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def cluster(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(programs, tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def auditor(tmp_path_factory: pytest.TempPathFactory, cluster: ControlPlane) -> Iterator[Auditor]:
+    with Auditor(tmp_path_factory.mktemp("auditor"), PLAYBOOKS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def webhook(cluster: ControlPlane, auditor: Auditor) -> Webhook:
+    """Return the webhook of the auditor, for everything that happens in the cluster, when it is effective."""
+    webhook = auditor.webhook("everything")
+    webhook.register(cluster)
+    assert auditor.entries(kind="ConfigMap", name="probe")
+    return webhook
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Iterator[int]:
+    return itertools.count(1)
+
+
+@pytest.fixture
+def place(cluster: ControlPlane, auditor: Auditor, webhook: Webhook, numbers: Iterator[int]) -> Place:
+    namespace = f"place-{next(numbers)}"
+    cluster.kubectl("create", "namespace", namespace)
+    return Place(cluster=cluster, auditor=auditor, namespace=namespace)
+
+
+@pytest.fixture
+def web(place: Place) -> Place:
+    """A place with a Deployment `web` that has one container, `nginx`."""
+    place.kubectl("create", "deployment", "web", "--image=nginx:1.24")
+    return place
