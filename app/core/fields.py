@@ -61,7 +61,9 @@ class FieldSelection(msgspec.Struct, frozen=True):
     status: bool = False
 
     @classmethod
-    def compile(cls, include: Iterable[str] = (), ignore: Iterable[str] = (), *, status: bool = False) -> FieldSelection:
+    def compile(
+        cls, include: Iterable[str] = (), ignore: Iterable[str] = (), *, status: bool = False
+    ) -> FieldSelection:
         """Compile the patterns; the status counts if one of the included ones names it, or `status` says so."""
         wanted = tuple(include)
         return cls(
@@ -95,11 +97,11 @@ class FieldSelection(msgspec.Struct, frozen=True):
 def _leaves(delta: Delta) -> Iterator[Path]:
     """Yield the path of every field without fields inside it; that of the delta itself if its value has none."""
     inner = [path for value in (delta.old, delta.new) for path in subpaths(delta.path, value)]
-    if not inner:
-        yield delta.path
-    for here, following in zip(inner, [*inner[1:], ()], strict=True):
+    for here, following in zip(inner, [*inner[1:], ()], strict=False):
         if len(following) <= len(here):
             yield here
+    if not inner:
+        yield delta.path
 
 
 NO_STATUS: Final = FieldSelection()

@@ -55,9 +55,7 @@ def _requirements(selector: str, example: str) -> list[tuple[str, str, bool]]:
 
 def _selector_test(selector: str) -> Test:
     """Compile `app=web,tier!=db.*`: every requirement must hold; a missing label satisfies none (as in Robusta)."""
-    requirements = [
-        (key, compile_regex(value), wanted) for key, value, wanted in _requirements(selector, "key")
-    ]
+    requirements = [(key, compile_regex(value), wanted) for key, value, wanted in _requirements(selector, "key")]
 
     def test(labels: Mapping[str, str]) -> bool:
         return all(
@@ -81,9 +79,7 @@ def _inside(value: Any, segments: tuple[str, ...]) -> Any:
 
 def _fields_test(text: str) -> Test:
     """Compile `spec.type=LoadBalancer, spec.containers[0].name!=web`: fields of the object, compared in any case."""
-    requirements = [
-        (parse(path), value.lower(), wanted) for path, value, wanted in _requirements(text, "path")
-    ]
+    requirements = [(parse(path), value.lower(), wanted) for path, value, wanted in _requirements(text, "path")]
 
     def test(document: Any) -> bool:
         return all(
@@ -130,9 +126,7 @@ class ChangeScopeItem(BaseModel):
     user: Annotated[Patterns | None, Field(description="User name as the API server authenticated it.")] = None
     group: Annotated[Patterns | None, Field(description="Any of the user's groups.")] = None
     operation: Annotated[Patterns | None, Field(description="CREATE, UPDATE, DELETE or CONNECT.")] = None
-    path: Annotated[
-        Patterns | None, Field(description=r"Path of any changed field, such as spec\.replicas.")
-    ] = None
+    path: Annotated[Patterns | None, Field(description=r"Path of any changed field, such as spec\.replicas.")] = None
     field_manager: Annotated[Patterns | None, Field(description="Tool, such as kubectl-edit or helm.")] = None
     actor: Annotated[Patterns | None, Field(description="human or controller.")] = None
     api_group: Annotated[Patterns | None, Field(description="API group of the object, empty for core.")] = None
