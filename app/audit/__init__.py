@@ -1,0 +1,1 @@
+"""From a review to durable rows: select, diff, redact, report, append, in one transaction."""

@@ -41,6 +41,13 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     notification: Notification
 
 
+class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was claimed for a sink, and when its next pending delivery, leased ones included, will be due."""
+
+    deliveries: tuple[Claimed, ...]
+    next_due: datetime | None
+
+
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended: delivered, dead, or pending again with the time of the next attempt."""
 

@@ -87,11 +87,16 @@ class Redactor:
         """Return the user with what their `extra` may carry of credentials replaced."""
         if not user.extra:
             return user
-        extra = {
-            key: tuple(map(self.fingerprint if names_credential(_last(key)) else self.text, values))
-            for key, values in user.extra.items()
-        }
+        extra = {key: tuple(self._named(key, value) for value in values) for key, values in user.extra.items()}
         return User(username=user.username, uid=user.uid, groups=user.groups, extra=extra)
+
+    def strings(self, strings: dict[str, str]) -> dict[str, str]:
+        """Return labels or annotations as they may be stored and shown."""
+        return {key: self._named(key, value) for key, value in strings.items()}
+
+    def _named(self, key: str, value: str) -> str:
+        secret = key == LAST_APPLIED or names_credential(_last(key))
+        return self.fingerprint(value) if secret else self.text(value)
 
     def text(self, text: str) -> str:
         """Replace the parts of a text that look like credentials."""

@@ -254,7 +254,7 @@ def _resource(request: Request, metadata: dict[str, Any], kinds: dict[tuple[str,
     group, plural, subresource = request.resource.group, request.resource.resource, request.sub_resource
     kind = request.kind.kind
     if subresource:
-        # The review of a subresource may carry another kind (Scale, Eviction, PodExecOptions): the object is the parent.
+        # The review of a subresource may carry another kind (Scale, Eviction, PodExecOptions); the parent is meant.
         kind = kind_of(group, plural) or kinds.get((group, plural)) or _singular(plural, kind)
     name = request.name or _string(metadata.get("name")) or _string(metadata.get("generateName"))
     namespaced = not (kind == "Namespace" and plural == "namespaces")

@@ -79,7 +79,7 @@ def migrate(connection: sqlite3.Connection) -> int:
     steps = migrations()
     if version > steps[-1][0]:
         raise IncompatibleSchemaError(
-            f"the journal has schema {version}, this program knows up to {steps[-1][0]}: it was written by a newer version"
+            f"the journal has schema {version}, this program knows up to {steps[-1][0]}: a newer version wrote it"
         )
     for number, script in steps:
         if number > version:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 import structlog
@@ -27,6 +27,8 @@ from app.store.database import FILE_NAME, JournalInUseError, Synchronous, connec
 logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+Appended = Literal["recorded", "pending", "lost"]
+"""What became of a record: durable; waiting for the disk; given up because too much waits already."""
 
 _BATCH: Final = 512
 _CHUNKS: Final = (64, 16, 4, 1)
@@ -76,7 +78,7 @@ class JournalObserver:
 class _Append(msgspec.Struct, eq=False):
     record: Record
     size: int
-    future: asyncio.Future[bool] | None
+    future: asyncio.Future[Appended] | None
 
 
 class _Call(msgspec.Struct, Generic[T], eq=False):
@@ -88,9 +90,9 @@ class _Call(msgspec.Struct, Generic[T], eq=False):
 class Journal:
     """The writing side of the store. `start` and every coroutine belong to one event loop.
 
-    `append` returns True once the record is durable, False where that takes longer than `commit_budget`: then the
-    record stays queued and is written as soon as the disk allows it. Beyond `max_pending_bytes` of waiting records new
-    ones are lost, which is logged and reported.
+    `append` answers "recorded" once the record is durable, "pending" where that takes longer than `commit_budget`
+    seconds: then the record stays queued and is written as soon as the disk allows it. Beyond `max_pending_bytes` of
+    waiting records new ones are "lost", which is logged and reported.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class Journal:
         self._max_pending_bytes = max_pending_bytes
         self._observer = observer or JournalObserver()
         self._queue: queue.SimpleQueue[_Append | _Call[Any] | None] = queue.SimpleQueue()
-        self._waiting: collections.deque[tuple[float, asyncio.Future[bool]]] = collections.deque()
+        self._waiting: collections.deque[tuple[float, asyncio.Future[Appended]]] = collections.deque()
         self._pending_bytes = 0
         self._pending_since: float | None = None
         self._pending = 0
@@ -145,13 +147,13 @@ class Journal:
         since = self._pending_since
         return time.monotonic() - since if since is not None else 0.0
 
-    async def append(self, record: Record) -> bool:
+    async def append(self, record: Record) -> Appended:
         """Write the record; see the class for what the answer means."""
         size = len(record.entry.body) + sum(len(finding.body) for finding in record.findings)
         if self._pending_bytes + size > self._max_pending_bytes:
             self._observer.lost(1, "queue full")
             logger.error("entry lost", action="lost", reason="queue full", sequence=record.entry.seq)
-            return False
+            return "lost"
         self._pending += 1
         self._pending_bytes += size
         if self._pending_since is None:
@@ -159,8 +161,8 @@ class Journal:
         if self.last_error is not None:
             # The disk refuses at the moment: waiting would only slow the cluster down.
             self._queue.put(_Append(record, size, None))
-            return False
-        future: asyncio.Future[bool] = self._loop.create_future()
+            return "pending"
+        future: asyncio.Future[Appended] = self._loop.create_future()
         self._waiting.append((self._loop.time() + self._budget, future))
         self._queue.put(_Append(record, size, future))
         return await future
@@ -196,7 +198,7 @@ class Journal:
             while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= now):
                 _, future = self._waiting.popleft()
                 if not future.done():
-                    future.set_result(False)
+                    future.set_result("pending")
 
     def _write(self) -> None:
         """Run the writer: take all that waits, commit it, tell the event loop. Ends with the file closed."""
@@ -226,7 +228,8 @@ class Journal:
                 if len(batch) == 1:
                     self._refuse(batch[0], error)
                     return True
-                return all([self._commit_until_done([item]) for item in batch])
+                outcomes = [self._commit_until_done([item]) for item in batch]
+                return all(outcomes)
             except sqlite3.Error as error:
                 self._rollback()
                 self._report_failure(str(error), batch)
@@ -239,16 +242,16 @@ class Journal:
 
     def _commit(self, batch: list[_Append | _Call[Any]]) -> None:
         started = time.perf_counter()
-        appends = [item for item in batch if type(item) is _Append]
+        appends = [item for item in batch if isinstance(item, _Append)]
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         _insert_entries(connection, [item.record.entry for item in appends])
         sinks: set[str] = set()
-        for item in appends:
-            if item.record.findings:
-                sinks |= _insert_findings(connection, item.record)
+        for append in appends:
+            if append.record.findings:
+                sinks |= _insert_findings(connection, append.record)
         for item in batch:
-            if type(item) is _Call:
+            if isinstance(item, _Call):
                 item.result = item.work(connection)
         connection.execute("COMMIT")
         self._observer.committed(len(appends), time.perf_counter() - started)
@@ -260,12 +263,12 @@ class Journal:
     def _settle(self, batch: list[_Append | _Call[Any]], sinks: frozenset[str]) -> None:
         """Answer everybody whose item was committed; runs in the event loop."""
         for item in batch:
-            if type(item) is _Append:
+            if isinstance(item, _Append):
                 self._pending -= 1
                 self._pending_bytes -= item.size
                 if item.future is not None and not item.future.done():
-                    item.future.set_result(True)
-            elif type(item) is _Call and not item.future.done():
+                    item.future.set_result("recorded")
+            elif not item.future.done():
                 item.future.set_result(item.result)
         waiting = self._waiting
         while waiting and waiting[0][1].done():
@@ -285,11 +288,11 @@ class Journal:
         while self._waiting:
             _, future = self._waiting.popleft()
             if not future.done():
-                future.set_result(False)
+                future.set_result("pending")
 
     def _refuse(self, item: _Append | _Call[Any], error: Exception) -> None:
         """Give up one item that the database will never take, so that it holds up no other."""
-        if type(item) is _Call:
+        if isinstance(item, _Call):
             self._to_loop(_fail, item.future, error)
             return
         self._observer.lost(1, "refused")

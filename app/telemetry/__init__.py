@@ -1,0 +1,1 @@
+"""What the program says about itself: logs and metrics. Each metric is declared once, in `metrics`."""

@@ -1,0 +1,172 @@
+"""The recorder: turns a review into an entry with findings, and appends them to the journal."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from app.core.change import Entry, FieldChange, FindingSummary
+from app.core.diff import Delta
+from app.core.finding import Finding
+from app.core.identity import EntryIds
+from app.core.kinds import kind_of
+from app.core.redact import Redactor
+from app.core.review import Change, Review, interpret
+from app.store.encoding import entry_row, finding_body
+from app.store.journal import Appended, FindingRow, Record
+
+_REMEMBERED_REVIEWS: Final = 4096
+_REMEMBERED_KINDS: Final = 4096
+
+
+class Routed(Protocol):
+    """A finding with the sinks that are to get it."""
+
+    @property
+    def finding(self) -> Finding:
+        """What a playbook says."""
+
+    @property
+    def sinks(self) -> Sequence[str]:
+        """Who is told."""
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says, compiled; replaced as a whole when the configuration changes."""
+
+    selects: Callable[[Change], bool]
+    keeps_status: bool
+    evaluate: Callable[[Change], Sequence[Routed]]
+    redactor: Redactor
+    cluster: str
+
+
+class Journal(Protocol):
+    """Where records go."""
+
+    async def append(self, record: Record) -> Appended:
+        """Append the record; say whether it is durable, waits to be written, or could not be kept."""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The entry that a review left, and what became of it."""
+
+    entry_id: str
+    result: Appended = "recorded"
+
+
+class Recorder:
+    """Records reviews under the current rules. Belongs to one event loop."""
+
+    def __init__(self, journal: Journal, rules: Rules, ids: EntryIds, random: Callable[[], int]) -> None:
+        self.rules = rules
+        self._journal = journal
+        self._ids = ids
+        self._random = random
+        self._seen: OrderedDict[str, str] = OrderedDict()
+        self._kinds: dict[tuple[str, str], str] = {}
+
+    async def record(self, review: Review) -> Recorded | None:
+        """Append what the review says, once per review; None where there is nothing to record.
+
+        A review that the API server sends again under the same uid (client-go repeats a call after 429 and 5xx) is
+        recorded once.
+        """
+        seen = self._seen.get(review.request.uid)
+        if seen is not None:
+            return Recorded(seen)
+        rules = self.rules
+        change = self._interpret(review)
+        routed = () if change.dry_run or change.truncated else rules.evaluate(change)
+        deltas = self._recorded_deltas(change, bool(routed), rules)
+        if not routed and not (_says_something(change, deltas) and rules.selects(change)):
+            return None
+        now = time.time_ns()
+        sequence, entry_id = self._ids.next(now // 1_000_000, self._random())
+        self._remember(review.request.uid, entry_id)
+        entry = _entry(entry_id, now, review.request.uid, change, deltas, routed, rules)
+        findings = tuple(
+            FindingRow(ordinal, finding_body(each.finding), tuple(each.sinks)) for ordinal, each in enumerate(routed)
+        )
+        return Recorded(entry_id, await self._journal.append(Record(entry_row(sequence, entry), findings)))
+
+    def _interpret(self, review: Review) -> Change:
+        try:
+            change = interpret(review, self._kinds)
+        except RecursionError:
+            change = interpret(_without_objects(review), self._kinds)
+        request = review.request
+        if not request.sub_resource and len(self._kinds) < _REMEMBERED_KINDS:
+            place = (request.resource.group, request.resource.resource)
+            if kind_of(*place) is None:
+                self._kinds[place] = request.kind.kind
+        return change
+
+    def _recorded_deltas(self, change: Change, has_findings: bool, rules: Rules) -> tuple[Delta, ...]:
+        """Leave out status, unless it is wanted, or is what a finding is about."""
+        if rules.keeps_status:
+            return change.deltas
+        shown = tuple(delta for delta in change.deltas if not delta.path or delta.path[0] != "status")
+        return change.deltas if has_findings and not shown else shown
+
+    def _remember(self, uid: str, entry_id: str) -> None:
+        self._seen[uid] = entry_id
+        if len(self._seen) > _REMEMBERED_REVIEWS:
+            self._seen.popitem(last=False)
+
+
+def _without_objects(review: Review) -> Review:
+    request = msgspec.structs.replace(review.request, object=None, old_object=None)
+    return Review(request, review.api_version, truncated=True)
+
+
+def _says_something(change: Change, deltas: tuple[Delta, ...]) -> bool:
+    """Tell a change from an update that only did what every write does."""
+    comparable = change.old is not None and change.new is not None
+    return bool(deltas) or change.operation != "UPDATE" or not comparable
+
+
+def _entry(
+    entry_id: str,
+    now: int,
+    review_uid: str,
+    change: Change,
+    deltas: tuple[Delta, ...],
+    routed: Sequence[Routed],
+    rules: Rules,
+) -> Entry:
+    redactor, kind = rules.redactor, change.resource.kind
+    changes: tuple[FieldChange, ...] = tuple(redactor.change(kind, delta) for delta in deltas)
+    return Entry(
+        id=entry_id,
+        at=datetime.fromtimestamp(now / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        cluster=rules.cluster,
+        operation=change.operation,
+        dry_run=change.dry_run,
+        resource=change.resource,
+        user=redactor.user(change.user),
+        field_manager=change.field_manager,
+        actor=change.actor,
+        labels=redactor.strings(change.labels),
+        changes=changes,
+        patch=tuple(redactor.patch(deltas, changes)),
+        findings=tuple(
+            FindingSummary(each.finding.playbook, each.finding.title, each.finding.severity.value) for each in routed
+        ),
+        object=_kept_object(change, redactor),
+        truncated=True if change.truncated else msgspec.UNSET,
+        review_uid=review_uid,
+    )
+
+
+def _kept_object(change: Change, redactor: Redactor) -> dict[str, Any] | msgspec.UnsetType:
+    """Keep what was there, or came, where there is no old and new to tell apart."""
+    if change.old is not None and change.new is not None:
+        return msgspec.UNSET
+    document = change.new if change.new is not None else change.old
+    return msgspec.UNSET if document is None else redactor.object(change.resource.kind, document)

@@ -1,0 +1,167 @@
+"""The deliveries in the journal: a queue for the dispatcher, a list for people."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from app.core.delivery import Claimed, ClaimResult, Delivery, DeliveryState, Settlement
+from app.core.finding import Notification
+from app.store.database import connect_editor
+from app.store.encoding import read_entry, read_finding
+from app.store.journal import Journal
+
+_CLAIM: Final = """
+    SELECT d.id, d.attempts, f.body, e.body FROM deliveries AS d
+    JOIN findings AS f ON f.seq = d.seq AND f.ordinal = d.ordinal JOIN entries AS e ON e.seq = d.seq
+    WHERE d.state = 'pending' AND d.sink = ? AND d.next_attempt_at <= ? ORDER BY d.next_attempt_at, d.id LIMIT ?
+"""
+_NEXT_DUE: Final = "SELECT min(next_attempt_at) FROM deliveries WHERE state = 'pending' AND sink = ?"
+_LEASE: Final = "UPDATE deliveries SET next_attempt_at = ?, attempts = attempts + 1, updated_at = ? WHERE id = ?"
+_SETTLE: Final = """
+    UPDATE deliveries SET state = ?, last_error = ?, next_attempt_at = ?, updated_at = ?, attempts = attempts - ?
+    WHERE id = ?
+"""
+_LIST: Final = """
+    SELECT d.id, e.body, d.sink, f.body, d.state, d.attempts, d.created_at, d.updated_at, d.next_attempt_at,
+        d.last_error
+    FROM deliveries AS d JOIN findings AS f ON f.seq = d.seq AND f.ordinal = d.ordinal
+    JOIN entries AS e ON e.seq = d.seq
+"""
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return unix milliseconds, the unit of time in the journal."""
+    return int(moment.timestamp() * 1000)
+
+
+def moment(unix_milliseconds: int) -> datetime:
+    """Return the time that a number of the journal means."""
+    return datetime.fromtimestamp(unix_milliseconds / 1000, UTC)
+
+
+def written(unix_milliseconds: int) -> str:
+    """Return RFC 3339 with milliseconds, as people get it."""
+    return moment(unix_milliseconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class DeliveryQueue:
+    """The dispatcher's side. A lease is a next attempt in the future: a worker that dies gives its deliveries back."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def claim(self, sink: str, *, limit: int, lease: timedelta) -> ClaimResult:
+        """Take what is due for this sink, oldest first, and lease it; also say when the next one will be due."""
+
+        def work(connection: sqlite3.Connection) -> ClaimResult:
+            now = datetime.now(UTC)
+            rows = connection.execute(_CLAIM, (sink, milliseconds(now), limit)).fetchall()
+            for row in rows:
+                connection.execute(_LEASE, (milliseconds(now + lease), milliseconds(now), row[0]))
+            (next_due,) = connection.execute(_NEXT_DUE, (sink,)).fetchone()
+            return ClaimResult(
+                deliveries=tuple(_claimed(*row) for row in rows),
+                next_due=None if next_due is None else moment(next_due),
+            )
+
+        return await self._journal.call(work)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Write down how attempts ended. Pending without an error was not tried: it counts as no attempt."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            now = milliseconds(datetime.now(UTC))
+            for settlement in settlements:
+                due = now if settlement.next_attempt_at is None else milliseconds(settlement.next_attempt_at)
+                untried = settlement.state == "pending" and not settlement.error
+                connection.execute(_SETTLE, (settlement.state, settlement.error, due, now, untried, settlement.id))
+
+        await self._journal.call(work)
+
+
+def _claimed(delivery_id: int, attempts: int, finding: bytes, entry: bytes) -> Claimed:
+    subject = read_entry(entry)
+    notification = Notification(
+        delivery_id=f"{subject.id}/{delivery_id}",
+        finding=read_finding(finding),
+        entry=subject,
+        attempt=attempts + 1,
+    )
+    return Claimed(id=delivery_id, notification=notification)
+
+
+def list_deliveries(
+    connection: sqlite3.Connection,
+    *,
+    state: DeliveryState | None = None,
+    sink: str = "",
+    before: int | None = None,
+    limit: int,
+) -> list[Delivery]:
+    """Return deliveries, newest first, with ids below `before`."""
+    conditions, parameters = ["1"], list[str | int]()
+    for condition, value in (("d.state = ?", state), ("d.sink = ?", sink or None), ("d.id < ?", before)):
+        if value is not None:
+            conditions.append(condition)
+            parameters.append(value)
+    query = f"{_LIST} WHERE {' AND '.join(conditions)} ORDER BY d.id DESC LIMIT ?"
+    return [_delivery(row) for row in connection.execute(query, (*parameters, limit))]
+
+
+def deliveries_of(connection: sqlite3.Connection, sequence: int) -> list[Delivery]:
+    """Return the deliveries of one entry, oldest first."""
+    return [_delivery(row) for row in connection.execute(f"{_LIST} WHERE d.seq = ? ORDER BY d.id", (sequence,))]
+
+
+def _delivery(row: tuple[int, bytes, str, bytes, DeliveryState, int, int, int, int, str]) -> Delivery:
+    delivery_id, entry, sink, body, state, attempts, created, updated, due, error = row
+    finding = read_finding(body)
+    return Delivery(
+        id=delivery_id,
+        entry_id=read_entry(entry).id,
+        sink=sink,
+        playbook=finding.playbook,
+        title=finding.title,
+        state=state,
+        attempts=attempts,
+        created_at=written(created),
+        updated_at=written(updated),
+        next_attempt_at=written(due) if state == "pending" else None,
+        last_error=error,
+    )
+
+
+def requeue(path: Path, *, ids: Sequence[int] = (), sink: str = "") -> int:
+    """Make dead deliveries pending again, from the first attempt: the named ones, a sink's, or all; count them."""
+    chosen, parameters = _chosen(ids, sink)
+    now = milliseconds(datetime.now(UTC))
+    with closing(connect_editor(path)) as connection:
+        cursor = connection.execute(
+            "UPDATE deliveries SET state = 'pending', attempts = 0, next_attempt_at = ?, updated_at = ?"
+            f" WHERE state = 'dead' AND {chosen}",
+            (now, now, *parameters),
+        )
+        return cursor.rowcount
+
+
+def purge(path: Path, *, state: DeliveryState = "dead", ids: Sequence[int] = (), sink: str = "") -> int:
+    """Forget deliveries in this state: the named ones, those of a sink, or all; count them. Entries stay."""
+    chosen, parameters = _chosen(ids, sink)
+    with closing(connect_editor(path)) as connection:
+        return connection.execute(f"DELETE FROM deliveries WHERE state = ? AND {chosen}", (state, *parameters)).rowcount
+
+
+def _chosen(ids: Sequence[int], sink: str) -> tuple[str, list[int | str]]:
+    conditions, parameters = ["1"], list[int | str]()
+    if ids:
+        conditions.append(f"id IN ({', '.join('?' * len(ids))})")
+        parameters.extend(ids)
+    if sink:
+        conditions.append("sink = ?")
+        parameters.append(sink)
+    return " AND ".join(conditions), parameters

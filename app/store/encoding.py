@@ -1,0 +1,58 @@
+"""Entries and findings as the bytes of a row, and back."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+import msgspec
+
+from app.core.change import Entry
+from app.core.finding import Finding
+from app.store.journal import EntryRow
+
+_DEFLATED: Final = 0x78
+"""The first byte of a zlib stream (RFC 1950) of the window size used here; JSON begins with `{`."""
+
+_WORTH_DEFLATING: Final = 2048
+
+_encoder: Final = msgspec.json.Encoder()
+_findings: Final = msgspec.json.Decoder(Finding)
+_entries: Final = msgspec.json.Decoder(Entry)
+
+
+def entry_row(sequence: int, entry: Entry) -> EntryRow:
+    """Return the row of an entry; large ones, and those that keep a whole object, are deflated."""
+    body = _encoder.encode(entry)
+    if len(body) > _WORTH_DEFLATING:
+        body = zlib.compress(body, 1)
+    resource = entry.resource
+    return EntryRow(
+        sequence, resource.kind, resource.namespace, resource.name, entry.user.username, entry.operation, body
+    )
+
+
+def finding_body(finding: Finding) -> bytes:
+    """Return the bytes of a finding, blocks included."""
+    return zlib.compress(_encoder.encode(finding), 1)
+
+
+def inflated(body: bytes) -> bytes:
+    """Return the JSON in a row."""
+    return zlib.decompress(body) if body[0] == _DEFLATED else body
+
+
+def read_entry(body: bytes) -> Entry:
+    """Read an entry from its row."""
+    return _entries.decode(inflated(body))
+
+
+def read_finding(body: bytes) -> Finding:
+    """Read a finding from its row."""
+    return _findings.decode(inflated(body))
+
+
+def read_document(body: bytes) -> dict[str, Any]:
+    """Read an entry as the JSON document that people get."""
+    document: dict[str, Any] = msgspec.json.decode(inflated(body))
+    return document

@@ -1,0 +1,144 @@
+"""The reading side: entries by filter, newest first, page by page."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from app.core.identity import first_sequence_at, sequence_of
+from app.core.paths import Pattern, compile_pattern, parse
+from app.store.database import connect_reader
+from app.store.encoding import inflated, read_document
+
+_COLUMNS: Final = ("kind", "namespace", "name", "username", "operation")
+_SCAN_SECONDS: Final = 0.25
+"""How long a page looks for entries that no index finds; then it ends early, with a cursor to go on from."""
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What to look for. Empty fields do not matter; times are unix milliseconds, `until` exclusive.
+
+    `path` is a field pattern that one of the changed fields must match; `q` must occur in the entry, in any case.
+    """
+
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    username: str = ""
+    operation: str = ""
+    path: str = ""
+    since: int | None = None
+    until: int | None = None
+    q: str = ""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Entries as JSON, newest first, and the sequence number to continue below; None at the end."""
+
+    items: list[msgspec.Raw]
+    next: int | None
+
+
+class _Paths(msgspec.Struct):
+    path: str
+
+
+class _Changes(msgspec.Struct):
+    changes: list[_Paths] = []
+
+
+_changes: Final = msgspec.json.Decoder(_Changes)
+
+
+class Ledger:
+    """Reads the journal file beside its writer. Not for concurrent use; each thread takes its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect_reader(path)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for the other lists of the store."""
+        return self._connection
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def search(self, query: Query, *, limit: int, before: int | None = None) -> Page:
+        """Return up to `limit` entries below the sequence number `before`, newest first.
+
+        A filter that no index answers is looked for within a budget of time: the page may then hold fewer entries, or
+        none, and still have a `next`.
+        """
+        matches = _predicate(query)
+        items: list[msgspec.Raw] = []
+        deadline = time.monotonic() + _SCAN_SECONDS
+        for sequence, body in self._rows(query, before):
+            document = inflated(body)
+            if matches(document):
+                items.append(msgspec.Raw(document))
+                if len(items) == limit:
+                    return Page(items, sequence)
+            elif time.monotonic() > deadline:
+                return Page(items, sequence)
+        return Page(items, None)
+
+    def get(self, entry_id: str) -> dict[str, Any] | None:
+        """Return one entry; raises ValueError for what is no id."""
+        row = self._connection.execute("SELECT body FROM entries WHERE seq = ?", (sequence_of(entry_id),)).fetchone()
+        document = read_document(row[0]) if row else None
+        return document if document is not None and document["id"] == entry_id else None
+
+    def after(self, sequence: int, limit: int) -> list[tuple[int, msgspec.Raw]]:
+        """Return what came after a sequence number, oldest first: for following the ledger."""
+        rows = self._connection.execute(
+            "SELECT seq, body FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (sequence, limit)
+        )
+        return [(row[0], msgspec.Raw(inflated(row[1]))) for row in rows]
+
+    def newest(self) -> int:
+        """Return the highest sequence number, 0 in an empty ledger."""
+        return int(self._connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0])
+
+    def _rows(self, query: Query, before: int | None) -> Iterator[tuple[int, bytes]]:
+        conditions, parameters = ["1"], list[str | int]()
+        for column in _COLUMNS:
+            if value := getattr(query, column):
+                conditions.append(f"{column} = ?")
+                parameters.append(value)
+        bounds = (
+            ("seq >= ?", None if query.since is None else first_sequence_at(query.since)),
+            ("seq < ?", None if query.until is None else first_sequence_at(query.until)),
+            ("seq < ?", before),
+        )
+        for condition, bound in bounds:
+            if bound is not None:
+                conditions.append(condition)
+                parameters.append(bound)
+        where = " AND ".join(conditions)
+        return self._connection.execute(f"SELECT seq, body FROM entries WHERE {where} ORDER BY seq DESC", parameters)
+
+
+def _predicate(query: Query) -> Callable[[bytes], bool]:
+    """Return the test for what only the body tells."""
+    tests: list[Callable[[bytes], bool]] = []
+    if query.q:
+        wanted = query.q.casefold()
+        tests.append(lambda document: wanted in document.decode("utf-8").casefold())
+    if query.path:
+        pattern = compile_pattern(query.path)
+        tests.append(lambda document: any(_touches(pattern, each.path) for each in _changes.decode(document).changes))
+    return lambda document: all(test(document) for test in tests)
+
+
+def _touches(pattern: Pattern, path: str) -> bool:
+    try:
+        return pattern.matches(parse(path))
+    except ValueError:  # a field whose name is empty cannot be meant by a pattern
+        return False

@@ -1,0 +1,97 @@
+"""The metrics of the program, each declared once; names follow Prometheus' conventions (base units, `_total`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from app import __version__
+
+_LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+class Metrics:
+    """All metrics, in a registry of their own, so that two instances in one process do not meet."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.reviews = Counter(
+            "kubewitness_reviews",
+            "Admission reviews answered. result: recorded, ignored (nothing to record), pending (answered before its"
+            " entry was durable), lost (its entry was not kept), malformed (answered with 400).",
+            ["operation", "result"],
+            registry=r,
+        )
+        self.review_seconds = Histogram(
+            "kubewitness_review_duration_seconds",
+            "Time from the end of a review's body to its answer, durable commit included.",
+            buckets=_LATENCY,
+            registry=r,
+        )
+        self.truncated = Counter(
+            "kubewitness_reviews_truncated", "Reviews too large or too deep to be read whole.", registry=r
+        )
+        self.review_errors = Counter(
+            "kubewitness_review_errors", "Reviews that met a fault of this program; allowed all the same.", registry=r
+        )
+        self.unrecorded = Counter(
+            "kubewitness_entries_unrecorded", "Entries that were not kept, by reason.", ["reason"], registry=r
+        )
+        self.commit_entries = Histogram(
+            "kubewitness_commit_batch_entries",
+            "Entries that shared one commit.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=r,
+        )
+        self.commit_seconds = Histogram(
+            "kubewitness_commit_duration_seconds",
+            "Time of one commit, its sync included.",
+            buckets=_LATENCY,
+            registry=r,
+        )
+        self.commit_failures = Counter(
+            "kubewitness_commit_failures", "Commits that failed and were tried again.", registry=r
+        )
+        self.journal_pending = Gauge("kubewitness_journal_pending_entries", "Entries not yet written.", registry=r)
+        self.journal_pending_seconds = Gauge(
+            "kubewitness_journal_pending_age_seconds", "For how long entries have waited to be written.", registry=r
+        )
+        self.deliveries = Counter(
+            "kubewitness_deliveries", "Attempts to deliver, by sink and outcome.", ["sink", "outcome"], registry=r
+        )
+        self.delivery_seconds = Histogram(
+            "kubewitness_delivery_duration_seconds",
+            "Time of an attempt to deliver.",
+            ["sink"],
+            buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60),
+            registry=r,
+        )
+        self.queue_pending = Gauge("kubewitness_deliveries_pending", "Deliveries not yet made.", ["sink"], registry=r)
+        self.queue_dead = Gauge("kubewitness_deliveries_dead", "Deliveries that were given up.", ["sink"], registry=r)
+        self.queue_age = Gauge(
+            "kubewitness_deliveries_oldest_age_seconds", "Age of the oldest pending delivery.", ["sink"], registry=r
+        )
+        self.config_reloads = Counter(
+            "kubewitness_config_reloads", "Readings of the configuration, by result.", ["result"], registry=r
+        )
+        self.config_valid = Gauge(
+            "kubewitness_config_last_reload_successful", "1 if the last reading was taken over.", registry=r
+        )
+        self.certificate_expiry = Gauge(
+            "kubewitness_certificate_expiry_timestamp_seconds", "When the served certificate expires.", registry=r
+        )
+        self.certificate_reloads = Counter(
+            "kubewitness_certificate_reloads",
+            "Readings of changed certificate files, by result.",
+            ["result"],
+            registry=r,
+        )
+        self.forgotten = Counter("kubewitness_entries_forgotten", "Entries removed by retention.", registry=r)
+        Gauge("kubewitness_build_info", "The version.", ["version"], registry=r).labels(__version__).set(1)
+
+    def follow_journal(self, pending: Callable[[], int], seconds: Callable[[], float]) -> None:
+        """Read the journal's queue whenever the metrics are scraped."""
+        self.journal_pending.set_function(pending)
+        self.journal_pending_seconds.set_function(seconds)

@@ -1,0 +1,167 @@
+"""`POST /validate`: answers every admission review with "allowed", once its entry is durable.
+
+An ASGI endpoint of its own: a FastAPI function with a parsed model costs several times what recording costs.
+Wire format: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#response
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from app.audit.recorder import Recorded
+from app.core.review import MalformedReviewError, Review, decode, decode_oversized
+from app.telemetry.metrics import Metrics
+
+logger = structlog.get_logger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+PATH: Final = "/validate"
+ENTRY_ID: Final = "entry-id"
+"""Key of `auditAnnotations`; the API server's audit log shows it as `<webhook name>/entry-id`."""
+
+_TAIL: Final = 64 * 1024
+"""What is kept of the end of an oversized body: `dryRun` and `options` stand there."""
+
+_encode: Final = msgspec.json.encode
+
+
+class Records(Protocol):
+    """What the endpoint needs of the recorder."""
+
+    async def record(self, review: Review) -> Recorded | None:
+        """Record what the review says."""
+
+
+class ClientGoneError(Exception):
+    """The connection ended before the request did."""
+
+
+class BadRequestError(Exception):
+    """The request cannot be an admission review; the message is the answer."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AdmissionEndpoint:
+    """Takes the reviews out of an ASGI application's traffic; everything else goes to the application.
+
+    While `draining`, answers close their connection, so that the API server opens its next one elsewhere.
+    """
+
+    def __init__(self, app: ASGIApp, recorder: Records, metrics: Metrics, *, max_body: int) -> None:
+        self.draining = False
+        self._app = app
+        self._recorder = recorder
+        self._metrics = metrics
+        self._max_body = max_body
+        self._results: dict[tuple[str, str], Callable[[], None]] = {}
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer a review, or hand the request on."""
+        if scope["type"] != "http" or scope["path"] != PATH:
+            await self._app(scope, receive, send)
+            return
+        try:
+            _check(scope)
+            review = await self._read(receive)
+        except ClientGoneError:
+            return
+        except (BadRequestError, MalformedReviewError) as error:
+            self._count("", "malformed")
+            status = error.status if isinstance(error, BadRequestError) else 400
+            await self._send(send, status, _encode({"error": str(error)}))
+            return
+        started = time.perf_counter()
+        recorded = await self._record(review)
+        await self._send(send, 200, _allowed(review, recorded))
+        self._metrics.review_seconds.observe(time.perf_counter() - started)
+
+    async def _read(self, receive: Receive) -> Review:
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            body = message.get("body", b"")
+            return (
+                decode(body) if len(body) <= self._max_body else decode_oversized(body[: self._max_body], body[-_TAIL:])
+            )
+        chunks, size, tail = list[bytes](), 0, b""
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size <= self._max_body:
+                chunks.append(chunk)
+            else:
+                chunks.append(chunk[: max(0, self._max_body - (size - len(chunk)))])
+                tail = (tail + chunk)[-_TAIL:]
+            if not message.get("more_body", False):
+                break
+            message = await receive()
+        body = b"".join(chunks)
+        return decode(body) if size <= self._max_body else decode_oversized(body, tail)
+
+    async def _record(self, review: Review) -> Recorded | None:
+        """Record the review; whatever happens, the answer stays "allowed"."""
+        operation = review.request.operation
+        if review.truncated:
+            self._metrics.truncated.inc()
+        try:
+            recorded = await self._recorder.record(review)
+        except Exception:
+            self._metrics.review_errors.inc()
+            self._metrics.unrecorded.labels("fault").inc()
+            logger.exception("review not recorded", action="lost", reason="fault", uid=review.request.uid[:64])
+            self._count(operation, "lost")
+            return None
+        self._count(operation, "ignored" if recorded is None else recorded.result)
+        return recorded
+
+    def _count(self, operation: str, result: str) -> None:
+        key = (operation, result)
+        count = self._results.get(key)
+        if count is None:
+            known = operation if operation in {"CREATE", "UPDATE", "DELETE", "CONNECT"} else "unknown"
+            count = self._metrics.reviews.labels(known, result).inc
+            if len(self._results) < 100:  # noqa: PLR2004  operations come from outside, so they may be of any number
+                self._results[key] = count
+        count()
+
+    async def _send(self, send: Send, status: int, body: bytes) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        if self.draining:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _check(scope: MutableMapping[str, Any]) -> None:
+    if scope["method"] != "POST":
+        raise BadRequestError(f"{PATH} takes POST with an AdmissionReview, not {scope['method'][:16]}", 405)
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            if value.partition(b";")[0].strip().lower() == b"application/json":
+                return
+            raise BadRequestError("the content type must be application/json")
+    raise BadRequestError("the content type is missing; it must be application/json")
+
+
+def _allowed(review: Review, recorded: Recorded | None) -> bytes:
+    annotations = b""
+    if recorded is not None:
+        annotations = b',"auditAnnotations":{"entry-id":"%b"}' % recorded.entry_id.encode("ascii")
+    return b'{"apiVersion":%b,"kind":"AdmissionReview","response":{"uid":%b,"allowed":true%b}}' % (
+        _encode(review.api_version),
+        _encode(review.request.uid),
+        annotations,
+    )

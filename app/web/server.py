@@ -1,0 +1,75 @@
+"""The two listeners: admission over TLS, console over HTTP, in one event loop and one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+
+KEEP_ALIVE_SECONDS: Final = 120
+"""client-go drops idle connections after 90 s; ours must not be the side that closes a connection in use."""
+
+_BACKLOG: Final = 2048
+
+
+class AddressInUseError(OSError):
+    """The port is taken; the message says which option to change."""
+
+
+class Listener(uvicorn.Server):
+    """A uvicorn server that leaves signals to whoever owns the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+def listen(host: str, port: int, option: str) -> socket.socket:
+    """Bind a port; raises AddressInUseError that names the option to change. Port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        reason = (
+            "is in use by another process" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        )
+        raise AddressInUseError(f"{host}:{port} {reason}; choose another address with {option}") from error
+    sock.listen(_BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+def listener(app: Any, *, tls: ssl.SSLContext | None = None) -> Listener:
+    """Return a server for the application; with `tls` it serves that live context, which may be reloaded under it."""
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
+    )
+    return Listener(config)
+
+
+async def stop(server: Listener, task: asyncio.Task[None]) -> None:
+    """Let requests in progress finish, then close the listener."""
+    server.should_exit = True
+    await task
