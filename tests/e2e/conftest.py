@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from app.cli.controlplane import ControlPlane, ControlPlaneError, Programs
@@ -49,10 +50,20 @@ class Place:
     namespace: str
 
     def kubectl(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return self.cluster.kubectl(*arguments, f"--namespace={self.namespace}", **options)
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *arguments, **options)
 
     def entries(self, **filters: str) -> list[Document]:
         return self.auditor.entries(namespace=self.namespace, **filters)
+
+    def actions(self, **filters: str) -> list[Document]:
+        """Entries without repeats: the API server asks again when a write conflicts with a controller's."""
+        entries = self.entries(**filters)
+        return list({_what_it_says(entry): entry for entry in reversed(entries)}.values())[::-1]
+
+
+def _what_it_says(entry: Document) -> bytes:
+    said = {key: entry.get(key) for key in ("operation", "dry_run", "resource", "user", "changes")}
+    return msgspec.json.encode(said)
 
 
 @pytest.fixture(scope="session")

@@ -118,7 +118,7 @@ def test_an_object_that_waits_for_a_finalizer_is_followed_to_its_end(place: Plac
     place.kubectl("patch", "configmap", "kept", "--type=merge", "--patch", release)
 
     assert place.entries(name="kept", operation="DELETE", user="alice")
-    [released] = place.entries(name="kept", operation="UPDATE", user="admin")
+    [released] = place.actions(name="kept", operation="UPDATE", user="admin")
     [change] = released["changes"]
     assert (change["op"], change["old"]) == ("remove", ["example.com/wait"])
 
