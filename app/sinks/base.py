@@ -1,8 +1,9 @@
 """The contract of a sink, and the outcomes that it may report.
 
-    SinkError
-    ├── TemporaryError   try again later, not before `retry_after`
-    └── PermanentError   trying again is useless: the receiver refuses this notification
+SinkSetupError       the options cannot work on this machine: nothing was sent
+SinkError
+├── TemporaryError   try again later, not before `retry_after`
+└── PermanentError   trying again is useless: the receiver refuses this notification
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.core.finding import Notification
 from app.core.scope import Scope
+
+
+class SinkSetupError(ValueError):
+    """A sink cannot be made from its options; the message names the option, the file and what is wrong."""
 
 
 class SinkError(Exception):
@@ -41,7 +46,9 @@ class SinkConfig(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=253, description="Unique name, used in playbooks' `sinks`.")]
     default: Annotated[bool, Field(description="Gets findings of playbooks that name no sinks.")] = True
     scope: Annotated[Scope | None, Field(description="Which findings this sink takes.")] = None
-    match: Annotated[Scope | None, BeforeValidator(Scope.from_match), Field(description="Older form of `scope`.")] = None
+    match: Annotated[Scope | None, BeforeValidator(Scope.from_match), Field(description="Older form of `scope`.")] = (
+        None
+    )
     stop: Annotated[bool, Field(description="Later sinks do not get a finding that this sink took.")] = False
 
 
@@ -49,7 +56,11 @@ C = TypeVar("C", bound=SinkConfig)
 
 
 class Sink(ABC, Generic[C]):
-    """Sends notifications to one receiver. Made once per configuration, used by one worker at a time."""
+    """Sends notifications to one receiver. Made once per configuration, used by one worker at a time.
+
+    `Config` is the model of the options. A constructor takes the options alone, does no I/O but reading the files
+    that they name, and raises `SinkSetupError` where those cannot work.
+    """
 
     Config: ClassVar[type[SinkConfig]]
 
@@ -58,7 +69,10 @@ class Sink(ABC, Generic[C]):
 
     @abstractmethod
     async def send(self, notification: Notification) -> None:
-        """Deliver the notification, or raise `TemporaryError` or `PermanentError`; returning means it arrived."""
+        """Deliver the notification; returning means that it arrived.
+
+        Raises `TemporaryError` or `PermanentError`. May be cancelled at any await.
+        """
 
     async def aclose(self) -> None:
         """Free what the sink holds; may be called more than once."""

@@ -1,0 +1,208 @@
+"""The one place that POSTs, and that reads a receiver's answer as an outcome.
+
+2xx is delivered. 408, 425, 429, 5xx, and whatever keeps an answer from coming are temporary; other answers, among
+them redirects, are permanent. Nothing of the request but the receiver's host is ever shown: URLs of webhooks carry
+credentials in user, path and query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import logging
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import httpx
+from pydantic import Field, HttpUrl, Secret
+from typing_extensions import override
+
+from app import __version__
+from app.sinks import _text
+from app.sinks.base import PermanentError, Sink, SinkConfig, SinkSetupError, TemporaryError
+
+# At INFO httpx logs every URL with its credentials, at DEBUG httpcore logs headers.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.getLogger("httpcore").setLevel(logging.WARNING)
+
+TEMPORARY_STATUS: Final = frozenset({408, 425, 429})
+EXCERPT_LIMIT: Final = 200
+"""Characters of a receiver's answer that an error message shows."""
+
+_READ_LIMIT: Final = 8192
+# An answer that has its status has its outcome: the rest of it is worth a moment, not the whole timeout.
+_READ_SECONDS: Final = 1.0
+# Shorter pieces are ordinary words more often than secrets; blotting them out would garble the answer.
+_LEAST_WHOLE: Final = 4
+_LEAST_PART: Final = 8
+_HARMLESS_HEADERS: Final = frozenset(
+    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"}
+)
+_SECONDS: Final = re.compile(r"\d{1,9}(?:\.\d+)?")
+
+
+class HttpSinkConfig(SinkConfig):
+    """Options that every sink with an HTTP receiver has."""
+
+    timeout_seconds: Annotated[
+        float, Field(gt=0, le=20, description="How long one attempt may take, connecting included.")
+    ] = 10
+    verify_tls: Annotated[bool, Field(description="Check the receiver's certificate.")] = True
+    ca_file: Annotated[
+        Path | None, Field(description="PEM file of the authorities to trust, instead of the public ones.")
+    ] = None
+    trust_environment: Annotated[
+        bool, Field(description="Use HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and credentials from .netrc.")
+    ] = False
+
+
+H = TypeVar("H", bound=HttpSinkConfig)
+
+
+def utc_now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+class HttpSink(Sink[H]):
+    """A sink with an HTTP receiver: owns one client, which `aclose` frees.
+
+    `transport` replaces the network and `clock` the time; both are for tests.
+    """
+
+    def __init__(
+        self,
+        config: H,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        super().__init__(config)
+        self.clock = clock
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            verify=tls_context(config),
+            trust_env=config.trust_environment,
+            timeout=config.timeout_seconds,
+            follow_redirects=False,
+            # Compressed answers could unfold into any size, and only a line of them is read.
+            headers={"User-Agent": f"kubewitness/{__version__}", "Accept-Encoding": "identity"},
+        )
+
+    async def post(self, url: Secret[HttpUrl], content: bytes, headers: Mapping[str, str]) -> None:
+        """Return when the receiver answered 2xx; raises `TemporaryError` or `PermanentError` otherwise.
+
+        The URL but for its host, and the values of headers, are taken out of whatever the error quotes.
+        """
+        target = str(url.get_secret_value())
+        request = self._client.build_request("POST", target, content=content, headers=dict(headers))
+        response = await self._answer(request)
+        try:
+            excerpt = await _beginning(response)
+        finally:
+            await response.aclose()
+        _judge(response, _scrubbed(excerpt, _secrets(response.request)), self.clock())
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        host, seconds = request.url.host, self.config.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._client.send(request, stream=True)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise TemporaryError(f"{host} did not answer within {seconds:g} s") from error
+        except httpx.RequestError as error:
+            reason = _text.one_line(str(error), EXCERPT_LIMIT) or type(error).__name__
+            raise TemporaryError(f"cannot reach {host}: {reason}") from error
+
+    @override
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+def tls_context(config: HttpSinkConfig) -> ssl.SSLContext | bool:
+    """Return what httpx is to verify with; raises `SinkSetupError` for a `ca_file` that cannot be used."""
+    if not config.verify_tls or config.ca_file is None:
+        return config.verify_tls
+    try:
+        return ssl.create_default_context(cafile=config.ca_file)
+    except ssl.SSLError as error:
+        raise SinkSetupError(
+            f"sink {config.name!r}: ca_file {config.ca_file}: holds no certificate in PEM form"
+        ) from error
+    except OSError as error:
+        raise SinkSetupError(f"sink {config.name!r}: ca_file {config.ca_file}: {error.strerror}") from error
+
+
+async def _beginning(response: httpx.Response) -> str:
+    """Read the first part of an answer as it came; what cannot be read does not matter."""
+    data = bytearray()
+    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(_READ_SECONDS):
+            async for chunk in _raw(response):
+                data += chunk
+                if len(data) >= _READ_LIMIT:
+                    break
+    return "" if "content-encoding" in response.headers else data[:_READ_LIMIT].decode(errors="replace")
+
+
+def _raw(response: httpx.Response) -> httpx.AsyncByteStream:
+    # Not aiter_raw: that refuses answers which hold their whole content, as those of a mock transport do.
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  for the type: the client is asynchronous
+    return response.stream
+
+
+def _judge(response: httpx.Response, excerpt: str, now: datetime) -> None:
+    status = response.status_code
+    if response.is_success:
+        return
+    message = f"{response.request.url.host} answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+    if status in TEMPORARY_STATUS or response.is_server_error:
+        raise TemporaryError(message + excerpt, retry_after=retry_after(response.headers, now))
+    if httpx.codes.is_redirect(status):
+        raise PermanentError(f"{message}; redirects are not followed, configure the final URL")
+    raise PermanentError(message + excerpt)
+
+
+def retry_after(headers: httpx.Headers, now: datetime) -> timedelta | None:
+    """Return how long the receiver asks to wait: `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).
+
+    A date counts from the answer's own `Date`, so that clocks that differ do no harm. What cannot be read is None.
+    """
+    text = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return timedelta(seconds=float(text))
+    moment = _date(text)
+    if moment is None:
+        return None
+    return max(moment - (_date(headers.get("date", "")) or now), timedelta(0))
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _secrets(request: httpx.Request) -> set[str]:
+    """Return what must not be quoted: credentials, path, query and headers, as a whole and their longer parts."""
+    url = request.url
+    wholes = [url.username, url.password, url.path, url.raw_path.decode(), url.query.decode(), *url.params.values()]
+    wholes += [text for name, text in request.headers.items() if name not in _HARMLESS_HEADERS]
+    parts = [part for whole in wholes for part in re.split(r"[\s/?&=,]+", whole)]
+    return {whole for whole in wholes if len(whole) >= _LEAST_WHOLE} | {
+        part for part in parts if len(part) >= _LEAST_PART
+    }
+
+
+def _scrubbed(excerpt: str, secrets: set[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        excerpt = excerpt.replace(secret, "***")
+    cleaned = _text.one_line(excerpt, EXCERPT_LIMIT)
+    return f": {cleaned}" if cleaned else ""

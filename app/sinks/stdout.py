@@ -1,0 +1,123 @@
+"""Standard output sink: a coloured panel where a person watches, JSON lines where a program reads."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Final, Literal, TextIO
+
+from pydantic import Field
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from typing_extensions import override
+
+from app.core.finding import Block, DiffBlock, FileBlock, JsonBlock, Notification, Severity, TableBlock, TextBlock
+from app.sinks import _text
+from app.sinks._document import line
+from app.sinks.base import Sink, SinkConfig, TemporaryError
+
+SEVERITY_STYLES: Final = (
+    (Severity.DEBUG, "dim"),
+    (Severity.INFO, "blue"),
+    (Severity.LOW, "cyan"),
+    (Severity.MEDIUM, "yellow"),
+    (Severity.HIGH, "red"),
+)
+
+
+class StdoutConfig(SinkConfig):
+    """Options of the standard output sink."""
+
+    format: Annotated[
+        Literal["auto", "text", "json"],
+        Field(description="`text` for people, `json` for one line each, `auto` is text on a terminal and else json."),
+    ] = "auto"
+
+
+class StdoutSink(Sink[StdoutConfig]):
+    """Prints each notification whole, never interleaved with another one's lines.
+
+    `stream` replaces the standard output, for tests. A stream that is closed or full is a temporary failure.
+    """
+
+    Config = StdoutConfig
+
+    def __init__(self, config: StdoutConfig, *, stream: TextIO | None = None) -> None:
+        super().__init__(config)
+        self._stream = sys.stdout if stream is None else stream
+        # One thread of its own: a pipe that nobody reads blocks nobody else, and lines stay whole.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sink-{config.name}")
+
+    @override
+    async def send(self, notification: Notification) -> None:
+        text = self._rendered(notification)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._print, text)
+        except (OSError, ValueError) as error:
+            raise TemporaryError(f"standard output: {error}") from error
+
+    @override
+    async def aclose(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _rendered(self, notification: Notification) -> str:
+        wants_text = self._stream.isatty() if self.config.format == "auto" else self.config.format == "text"
+        if not wants_text:
+            return line(notification).decode()
+        console = Console(file=self._stream, highlight=False, markup=False, emoji=False)
+        with console.capture() as capture:
+            console.print(panel(notification))
+        return capture.get()
+
+    def _print(self, text: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        self._stream.flush()
+
+
+def panel(notification: Notification) -> Panel:
+    """Return the notification as a panel; all text in it is plain, whatever it contains."""
+    finding, entry = notification.finding, notification.entry
+    style = dict(SEVERITY_STYLES)[finding.severity]
+    head = [*_text.lines(finding.description), _text.who(entry), _text.what(entry)]
+    parts: list[RenderableType] = [Text(text, style="dim") for text in head if text]
+    parts += [renderable(block) for block in _text.shown_blocks(notification)]
+    title = Text(f"{finding.severity} {_text.one_line(finding.title)}", style=f"bold {style}")
+    return Panel(Group(*parts), title=title, title_align="left", border_style=style)
+
+
+def renderable(block: Block) -> RenderableType:
+    """Return a block in rich's terms, with harmless text only."""
+    match block:
+        case TextBlock(text=text):
+            return Text("\n".join(_text.lines(text)))
+        case DiffBlock():
+            return _diff(block)
+        case TableBlock():
+            return _table(block)
+        case FileBlock(name=name, content=content):
+            return Panel(Text("\n".join(_text.lines(content))), title=Text(_text.one_line(name)))
+        case JsonBlock(value=value):
+            return Text(_text.value(value))
+
+
+def _diff(block: DiffBlock) -> Table:
+    table = Table("field", "old", "new", box=None, pad_edge=False, expand=False)
+    for changed in block.changes:
+        old, new = Text(_text.value(changed.old), style="red"), Text(_text.value(changed.new), style="green")
+        table.add_row(Text(_text.one_line(changed.path), style="bold"), old, new)
+    return table
+
+
+def _table(block: TableBlock) -> Table:
+    title = Text(_text.one_line(block.title)) if block.title else None
+    table = Table(title=title, title_justify="left")
+    for header in block.headers:
+        table.add_column(Text(_text.one_line(header)))
+    for row in block.rows:
+        table.add_row(*(Text(_text.one_line(cell)) for cell in row))
+    return table

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+from typing_extensions import override
+
+from app.core.finding import Notification
+from app.sinks.base import Sink, SinkConfig
+from app.sinks.registry import SINKS, SinkItem, build, discover, sink_in
+from app.sinks.webhook import WebhookConfig, WebhookSink
+
+
+class File(BaseModel):
+    sinksConfig: list[SinkItem]  # noqa: N815
+
+
+def problems(item: dict[str, Any]) -> list[tuple[str, str]]:
+    with pytest.raises(ValidationError) as caught:
+        File.model_validate({"sinksConfig": [item]})
+    return [(".".join(map(str, error["loc"])), error["msg"]) for error in caught.value.errors()]
+
+
+def module_with(*sinks: type[Sink[Any]]) -> ModuleType:
+    module = ModuleType("made_up")
+    for sink in sinks:
+        sink.__module__ = module.__name__
+        setattr(module, sink.__name__, sink)
+    return module
+
+
+def made_up_sink(name: str) -> type[Sink[Any]]:
+    class MadeUp(Sink[SinkConfig]):
+        Config = SinkConfig
+
+        @override
+        async def send(self, notification: Notification) -> None:
+            """Take it."""
+
+    MadeUp.__name__ = name
+    return MadeUp
+
+
+def test_every_public_module_is_found_under_its_key() -> None:
+    assert {"file_sink", "stdout_sink", "webhook_sink"} <= discover().keys()
+    assert list(discover()) == sorted(discover())
+    assert discover() == dict(SINKS)
+
+
+def test_a_module_has_exactly_one_sink() -> None:
+    one, two = made_up_sink("One"), made_up_sink("Two")
+
+    assert sink_in(module_with(one)) is one
+    with pytest.raises(TypeError, match="made_up must define exactly one subclass of Sink, found: none"):
+        sink_in(module_with())
+    with pytest.raises(TypeError, match="found: One, Two"):
+        sink_in(module_with(one, two))
+
+
+def test_a_sink_that_is_only_imported_does_not_count() -> None:
+    module = ModuleType("made_up")
+    module.__dict__["WebhookSink"] = WebhookSink
+
+    with pytest.raises(TypeError, match="found: none"):
+        sink_in(module)
+
+
+def test_an_item_tells_what_was_chosen() -> None:
+    item = File.model_validate({"sinksConfig": [{"webhook_sink": {"name": "w", "url": "https://x.example"}}]})
+
+    key, config = item.sinksConfig[0].chosen
+
+    assert key == "webhook_sink"
+    assert isinstance(config, WebhookConfig)
+    assert isinstance(build(config), WebhookSink)
+
+
+def test_errors_are_located_at_the_option() -> None:
+    assert problems({"webhook_sink": {"name": "w", "url": "ftp://x"}}) == [
+        ("sinksConfig.0.webhook_sink.url", "URL scheme should be 'http' or 'https'")
+    ]
+    assert problems({"webhok_sink": {}})[0] == ("sinksConfig.0.webhok_sink", "Extra inputs are not permitted")
+    assert problems({"webhook_sink": None})[0][0] == "sinksConfig.0.webhook_sink"
+
+
+def test_an_item_names_exactly_one_sink() -> None:
+    both = {"stdout_sink": {"name": "a"}, "file_sink": {"name": "b"}}
+
+    assert "names exactly one sink (" in problems({})[0][1]
+    assert problems({})[0][1].endswith("found: none")
+    assert problems(both)[0][1].endswith("found: file_sink and stdout_sink")
+
+
+def test_the_schema_lists_every_sink() -> None:
+    schema = SinkItem.model_json_schema()
+
+    assert schema["properties"].keys() == SINKS.keys()
+    assert (schema["minProperties"], schema["maxProperties"]) == (1, 1)
+    assert schema["additionalProperties"] is False
+
+
+def test_options_of_no_sink_are_not_built() -> None:
+    with pytest.raises(TypeError, match="SinkConfig is not the Config of any sink"):
+        build(SinkConfig(name="x"))
