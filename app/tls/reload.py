@@ -1,0 +1,163 @@
+"""Serves the certificate that lies in a directory, and every later one, without dropping a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Final
+
+import structlog
+from watchfiles import awatch
+
+from app.tls.files import read_serving_pair
+from app.tls.issue import CertificateError, KeyPair
+
+logger = structlog.get_logger(__name__)
+
+POLL_INTERVAL: Final = timedelta(seconds=60)
+"""How late a change is seen where the file system sends no events, such as some network mounts."""
+
+
+class LiveCertificate:
+    """The certificate of a TLS server, as its files have it now.
+
+    Reads `tls.crt` and `tls.key` from the directory at once, and raises CertificateError if they cannot be
+    served. `watch` then follows them: a new pair is served from the next handshake on, connections that exist
+    stay as they are, and a pair that cannot be served leaves the old one in place until a better one comes.
+    `on_reload` is told of every attempt, whether it served a new pair.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        on_reload: Callable[[bool], None] = lambda _: None,
+        poll_interval: timedelta = POLL_INTERVAL,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._directory = directory
+        self._on_reload = on_reload
+        self._poll_interval = poll_interval
+        self._clock = clock
+        self._pair = read_serving_pair(directory, now=clock())
+        self._serving = _loaded_context(self._pair, directory)
+        self.reloads = 0
+        self.last_error: str | None = None
+        self.context: Final = _server_context()
+        """Stays the same object for life: hand it to the server once."""
+        self.context.sni_callback = self._choose
+
+    @property
+    def not_after(self) -> datetime:
+        """When (UTC) the certificate that is served now expires."""
+        return self._pair.not_after
+
+    async def watch(self) -> None:
+        """Serve what the files hold soon after they change, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            # Second, so that its first look comes when the events are on: nothing changes unseen in between.
+            tasks.create_task(self._poll())
+
+    def reload(self) -> None:
+        """Serve what the files hold, if it is another pair that can be served; otherwise keep the old one."""
+        try:
+            pair = read_serving_pair(self._directory, now=self._clock())
+            if pair != self._pair:
+                self._serve(pair)
+        except CertificateError as error:
+            self.last_error = str(error)
+            logger.warning("tls.reload_failed", error=self.last_error, served_until=self.not_after.isoformat())
+            self._on_reload(False)
+        else:
+            self.last_error = None
+
+    def _serve(self, pair: KeyPair) -> None:
+        self._serving = _loaded_context(pair, self._directory)
+        self._pair = pair
+        self.reloads += 1
+        logger.info("tls.reloaded", directory=str(self._directory), not_after=self.not_after.isoformat())
+        self._on_reload(True)
+
+    # A context keeps one certificate per kind of key, so loading an EC pair over an RSA one would leave the old
+    # RSA one in use. Every pair has its own context instead, and each handshake is given the newest.
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._serving
+
+    async def _poll(self) -> None:
+        while True:
+            self.reload()
+            await asyncio.sleep(self._poll_interval.total_seconds())
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._follow_directory()
+            except (OSError, RuntimeError) as error:  # no such directory, no watches left, a failing watcher
+                logger.warning("tls.watch_failed", directory=str(self._directory), error=str(error))
+                await asyncio.sleep(self._poll_interval.total_seconds())
+
+    async def _follow_directory(self) -> None:
+        """Reload after every change, until the path is another directory, of which the events tell nothing.
+
+        The directory is watched rather than the files: the kubelet renews a mounted Secret by renaming a symbolic
+        link, `..data`, and `tls.crt` itself, a link through it, never changes.
+        """
+        watched = _identity(self._directory)
+        interval_ms = round(self._poll_interval / timedelta(milliseconds=1))
+        events = awatch(
+            self._directory, watch_filter=None, recursive=False, rust_timeout=interval_ms, yield_on_timeout=True
+        )
+        async with aclosing(events):
+            async for changes in events:
+                if changes:
+                    self.reload()
+                if _identity(self._directory) != watched:
+                    return
+
+
+def _server_context() -> ssl.SSLContext:
+    """Return a context without certificate: TLS 1.2 or newer, and HTTP/1.1, which API servers speak to webhooks."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _loaded_context(pair: KeyPair, directory: Path) -> ssl.SSLContext:
+    """Return a context that serves exactly these bytes, whatever happens to the files meanwhile."""
+    context = _server_context()
+    with _readable(pair.certificate_pem) as certificate, _readable(pair.private_key_pem) as key:
+        try:
+            context.load_cert_chain(certificate, key)
+        except ssl.SSLError as error:
+            raise CertificateError(
+                f"OpenSSL does not take tls.crt and tls.key in {directory}: {error.reason}"
+            ) from error
+    return context
+
+
+@contextmanager
+def _readable(content: bytes) -> Iterator[str]:
+    """Give the bytes a path while the context lasts: OpenSSL reads files alone, and keys belong on no disk."""
+    with _anonymous_file() as file:
+        file.write(content)
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"
+
+
+def _anonymous_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("pem"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _identity(directory: Path) -> tuple[int, int]:
+    status = directory.stat()
+    return status.st_dev, status.st_ino
