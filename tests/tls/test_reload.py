@@ -248,6 +248,20 @@ async def test_a_directory_that_is_removed_and_made_again_is_followed(tmp_path: 
         assert await server.served() == new.certificate
 
 
+async def test_the_watch_is_renewed_when_the_path_names_another_directory(tmp_path: Path) -> None:
+    directory = tmp_path / "certs"
+    directory.mkdir()
+    put(directory, leaf())
+    live = LiveCertificate(directory, poll_interval=timedelta(milliseconds=50))
+    following = asyncio.create_task(live._follow_directory())
+    await asyncio.sleep(0)  # its first step, which sets the watch
+
+    directory.rename(tmp_path / "old")
+    directory.mkdir()
+
+    await asyncio.wait_for(following, 20)
+
+
 async def test_an_unchanged_pair_is_not_a_reload(tmp_path: Path) -> None:
     pair = leaf()
     put(tmp_path, pair)
