@@ -105,4 +105,3 @@ def _leaves(delta: Delta) -> Iterator[Path]:
 
 
 NO_STATUS: Final = FieldSelection()
-EVERYTHING: Final = FieldSelection(status=True)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-_ALIKE: Final = 0.7
+ALIKE: Final = 0.7
 """Below this ratio a suggestion puzzles more than it helps: `on_pod_crash_loop` is not `on_pod_create`."""
 
 
@@ -18,8 +18,8 @@ class UnknownWordError(ValueError):
         self.suggestion = suggestion
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[str], *, alike: float = ALIKE) -> str:
     """Return the word most like the given one, in its own spelling; empty if none is alike."""
     spellings = {each.lower(): each for each in sorted(words)}
-    found = difflib.get_close_matches(word.lower(), spellings, n=1, cutoff=_ALIKE)
+    found = difflib.get_close_matches(word.lower(), spellings, n=1, cutoff=alike)
     return spellings[found[0]] if found else ""

@@ -1,0 +1,76 @@
+"""`kubewitness config`: check a configuration file before it is deployed, and print its schema."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from app.config.file import load
+from app.config.model import Config, schema
+from app.config.problems import ConfigError, Problem
+from app.settings import Settings, environment
+
+config_app = typer.Typer(name="config", help="Check the configuration file, or print its schema.", no_args_is_help=True)
+
+
+class Output(StrEnum):
+    """How the result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+@config_app.command()
+def check(
+    file: Annotated[Path | None, typer.Argument(help="The file; by default that of --config.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The file that `serve` uses; by default KUBEWITNESS_CONFIG.")
+    ] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="For people, or for programs.")] = Output.TABLE,
+) -> None:
+    """Check the configuration: print every problem with its place and exit 1, or say what it does and exit 0."""
+    path = file or config or Settings().config
+    if path is None:
+        typer.echo("no configuration file: name one, or set KUBEWITNESS_CONFIG", err=True)
+        raise typer.Exit(2)
+    try:
+        checked = load(path, environment())
+    except ConfigError as error:
+        _print_problems(path, error.problems, output)
+        raise typer.Exit(1) from None
+    _print_summary(path, checked, output)
+
+
+@config_app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors and for CI."""
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+def _print_problems(path: Path, problems: tuple[Problem, ...], output: Output) -> None:
+    if output is Output.JSON:
+        document = {"file": str(path), "valid": False, "problems": msgspec.to_builtins(problems)}
+        typer.echo(json.dumps(document, indent=2))
+        return
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+    typer.echo(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} in {path}", err=True)
+
+
+def _print_summary(path: Path, config: Config, output: Output) -> None:
+    playbooks = [playbook.label for playbook in config.custom_playbooks]
+    sinks = [sink.name for sink in config.sinks]
+    recorded = config.record.describe()
+    if output is Output.JSON:
+        document = {"file": str(path), "valid": True, "playbooks": playbooks, "sinks": sinks, "recorded": recorded}
+        typer.echo(json.dumps(document, indent=2))
+        return
+    typer.echo(f"{path} is valid")
+    typer.echo(f"{len(playbooks)} playbooks: {', '.join(playbooks) or 'none'}")
+    typer.echo(f"{len(sinks)} sinks: {', '.join(sinks) or 'none'}")
+    typer.echo(f"recorded: {recorded}")

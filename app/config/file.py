@@ -1,0 +1,121 @@
+"""Reading the configuration file: all of it is checked, and all that is wrong with it is told at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from app.config.environment import substitute
+from app.config.explain import Complaint, complaints
+from app.config.model import Config, tracker_sink
+from app.config.problems import ConfigError, KeyPath, Problem, render_key
+from app.config.yaml_lines import Document, YamlError, parse
+from app.core.actions import JsonChangeTracker
+from app.core.nearest import nearest
+from app.core.playbook import TRACKER
+
+PLAYBOOKS: Final = "customPlaybooks"
+SINKS: Final = "sinksConfig"
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Return the checked configuration; raises ConfigError with every problem of the file."""
+    return read(read_content(path), str(path), environ)
+
+
+def read_content(path: Path) -> bytes:
+    """Return the bytes of the file; raises ConfigError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        problem = Problem(file=str(path), message=f"cannot be read: {error.strerror or error}")
+        raise ConfigError([problem]) from error
+
+
+def read(content: bytes, file: str, environ: Mapping[str, str]) -> Config:
+    """Return the configuration that the bytes hold; `file` is what problems call it. An empty file has the defaults."""
+    try:
+        document = parse(content)
+    except YamlError as error:
+        line, column = error.place
+        raise ConfigError([Problem(file=file, line=line, column=column, message=str(error))]) from None
+    found: list[Complaint] = [Complaint(flaw.path, flaw.message, place=flaw.place) for flaw in document.flaws]
+    value = substitute(document.value, environ, lambda path, text, near: found.append(Complaint(path, text, near)))
+    config, errors = _validated(value)
+    unset = {complaint.path for complaint in found}
+    found.extend(each for each in (*errors, *_name_complaints(value)) if each.path not in unset)
+    if config is not None and not found:
+        found.extend(_tracker_complaints(config))
+    if config is None or found:
+        raise ConfigError(_problem(file, document, complaint) for complaint in found)
+    return config
+
+
+def _validated(value: Any) -> tuple[Config | None, list[Complaint]]:
+    if not isinstance(value, dict):
+        return None, [Complaint((), f"must be a mapping, such as {PLAYBOOKS}: []")]
+    try:
+        return Config.model_validate(value, by_alias=True, by_name=False), []
+    except ValidationError as error:
+        return None, list(complaints(error))
+
+
+def _problem(file: str, document: Document, complaint: Complaint) -> Problem:
+    line, column = complaint.place or document.place(complaint.path, of_key=complaint.of_key)
+    return Problem(
+        file=file,
+        line=line,
+        column=column,
+        key=render_key(complaint.path),
+        message=complaint.message,
+        suggestion=complaint.suggestion,
+    )
+
+
+def _items(value: Any, key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    items = value.get(key) if isinstance(value, dict) else None
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(item, dict):
+            yield index, item
+
+
+def _sink_names(value: Any) -> Iterator[tuple[KeyPath, str]]:
+    for index, item in _items(value, SINKS):
+        for kind, options in item.items():
+            name = options.get("name") if isinstance(options, dict) else None
+            if isinstance(name, str):
+                yield (SINKS, index, kind, "name"), name
+
+
+def _name_complaints(value: Any) -> Iterator[Complaint]:
+    """Say which sinks have the same name, and which names no sink has; also in a file that has other problems."""
+    named = list(_sink_names(value))
+    seen: Counter[str] = Counter()
+    for path, name in named:
+        seen[name] += 1
+        if seen[name] > 1:
+            yield Complaint(path, f"another sink is already named {name!r}")
+        if name.startswith(f"{TRACKER}:"):
+            yield Complaint(path, f"names that begin with {TRACKER}: are kept for the sinks of that action")
+    for index, playbook in _items(value, PLAYBOOKS):
+        sinks = playbook.get("sinks")
+        for position, name in enumerate(sinks if isinstance(sinks, list) else ()):
+            if isinstance(name, str) and name not in seen:
+                declared = f"there are {', '.join(seen)}" if seen else f"{SINKS} has none"
+                yield Complaint(
+                    (PLAYBOOKS, index, "sinks", position), f"no sink is named {name!r}: {declared}", nearest(name, seen)
+                )
+
+
+def _tracker_complaints(config: Config) -> Iterator[Complaint]:
+    for index, playbook in enumerate(config.custom_playbooks):
+        for position, (name, action) in enumerate(playbook.chosen_actions):
+            if isinstance(action, JsonChangeTracker):
+                try:
+                    tracker_sink(TRACKER, action)
+                except ValidationError as error:
+                    yield from complaints(error, (PLAYBOOKS, index, "actions", position, name))

@@ -1,0 +1,129 @@
+"""The model of the whole configuration file; its descriptions are the reference that `config schema` prints."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl
+
+from app.core.actions import JsonChangeTracker
+from app.core.fields import FieldPattern
+from app.core.playbook import Playbook, Playbooks, trackers
+from app.core.record import Record
+from app.sinks.base import SinkConfig
+from app.sinks.registry import SinkItem
+from app.sinks.webhook import WebhookConfig
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+def _checked_regex(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        reason = error.msg.partition(" '")[0]
+        # The pattern itself is not quoted: it may spell the secret that it is to find.
+        raise ValueError(f"is not a regular expression: {reason} at position {error.pos}") from None
+    return pattern
+
+
+def _or_empty(value: object) -> object:
+    return [] if value is None else value
+
+
+def _or_defaults(value: object) -> object:
+    return {} if value is None else value
+
+
+Regex = Annotated[str, AfterValidator(_checked_regex)]
+FieldPatterns = Annotated[
+    list[FieldPattern], BeforeValidator(_or_empty, json_schema_input_type=list[FieldPattern] | None)
+]
+Regexes = Annotated[list[Regex], BeforeValidator(_or_empty, json_schema_input_type=list[Regex] | None)]
+PlaybookList = Annotated[list[Playbook], BeforeValidator(_or_empty, json_schema_input_type=list[Playbook] | None)]
+SinkList = Annotated[list[SinkItem], BeforeValidator(_or_empty, json_schema_input_type=list[SinkItem] | None)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Redact(_Section):
+    """What is secret beside Secrets, credentials and what looks like them."""
+
+    field_patterns: Annotated[FieldPatterns, Field(description="Fields whose whole value is secret.")] = []
+    value_patterns: Annotated[
+        Regexes,
+        Field(description="Regular expressions; the first group, or else the whole match, is secret in any text."),
+    ] = []
+
+    def compiled_values(self) -> tuple[re.Pattern[str], ...]:
+        """Return the compiled value patterns."""
+        return tuple(map(re.compile, self.value_patterns))
+
+
+class GlobalConfig(_Section):
+    """Options of the installation."""
+
+    cluster_name: Annotated[str | None, Field(description="Name of the cluster, shown in every entry.")] = None
+    console_url: Annotated[
+        HttpUrl | None, Field(description="Where people reach the console, for links in notifications.")
+    ] = None
+    redact: Annotated[
+        Redact,
+        BeforeValidator(_or_defaults, json_schema_input_type=Redact | None),
+        Field(description="What else is secret."),
+    ] = Redact()
+
+
+class Config(_Section):
+    """The configuration of kubewitness. Everything is optional: an empty file records every change and tells nobody."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        title="kubewitness configuration",
+    )
+
+    custom_playbooks: Annotated[
+        PlaybookList,
+        Field(alias="customPlaybooks", description="What to tell when; a change passes them in this order."),
+    ] = []
+    sinks_config: Annotated[
+        SinkList,
+        Field(alias="sinksConfig", description="Whom to tell; a finding passes them in this order."),
+    ] = []
+    record: Annotated[
+        Record,
+        BeforeValidator(_or_defaults, json_schema_input_type=Record | None),
+        Field(description="What enters the ledger, told or not."),
+    ] = Record()
+    global_config: Annotated[
+        GlobalConfig,
+        BeforeValidator(_or_defaults, json_schema_input_type=GlobalConfig | None),
+        Field(alias="globalConfig", description="Options of the installation."),
+    ] = GlobalConfig()
+
+    @property
+    def sinks(self) -> tuple[SinkConfig, ...]:
+        """The options of every sink in their order: the declared ones, then that of each json_change_tracker."""
+        implicit = (tracker_sink(name, action) for name, action in trackers(self.custom_playbooks))
+        return (*(item.config for item in self.sinks_config), *implicit)
+
+    def compile(self) -> Playbooks:
+        """Return the playbooks, ready to be evaluated, with the routing to the sinks."""
+        return Playbooks.compile(self.custom_playbooks, self.sinks)
+
+
+def tracker_sink(name: str, action: JsonChangeTracker) -> WebhookConfig:
+    """Return the options of the sink that a json_change_tracker posts to; raises ValidationError for bad headers."""
+    return WebhookConfig(name=name, url=action.url, headers=action.headers or {}, format="object", default=False)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the file."""
+    return {"$schema": DIALECT, **Config.model_json_schema(by_alias=True)}

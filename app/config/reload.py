@@ -1,0 +1,123 @@
+"""The configuration in effect: a valid file takes effect without a restart, a bad one is refused and told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from watchfiles import awatch
+
+from app.config.file import read, read_content
+from app.config.model import Config
+from app.config.problems import ConfigError
+from app.sinks.base import SinkSetupError
+
+log = structlog.get_logger(__name__)
+
+OnChange = Callable[[Config], Awaitable[None]]
+OnResult = Callable[[bool, str], None]
+"""Takes whether the file was taken, and if not, what is wrong with it."""
+
+
+class WatchedConfig:
+    """Keeps the last good configuration while the file changes.
+
+    `current` is in effect, since `loaded_at` (UTC); `last_error` says what is wrong with a newer file that was
+    refused, None if there is none. The folder is watched, not the file: editors replace files, and the kubelet swaps
+    the `..data` link of a mounted ConfigMap.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        on_change: OnChange,
+        on_result: OnResult,
+        *,
+        poll_seconds: float = 30,
+        settle_seconds: float = 0.1,
+    ) -> None:
+        """Load the file; raises ConfigError if there is no good one to begin with."""
+        self._path = path
+        self._environ = environ
+        self._on_change = on_change
+        self._on_result = on_result
+        self._poll_seconds = poll_seconds
+        self._settle_seconds = settle_seconds
+        self._lock = asyncio.Lock()
+        content = read_content(path)
+        self._seen: bytes | None = content
+        self.current: Config = read(content, str(path), environ)
+        self.loaded_at: datetime = datetime.now(UTC)
+        self.last_error: str | None = None
+
+    async def run(self) -> None:
+        """Follow the file until cancelled. File system events are a hint: the contents decide, also every 30 s."""
+        await self.refresh()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch())
+            group.create_task(self._poll())
+
+    async def refresh(self) -> None:
+        """Take the file if its contents are new and good; else keep what is in effect."""
+        async with self._lock:
+            try:
+                content = await self._settled()
+            except ConfigError as error:
+                if self._seen is not None:
+                    self._refuse(error)
+                self._seen = None
+            else:
+                await self._compare(content)
+
+    async def _settled(self) -> bytes:
+        """Read until the contents stand still: a file that is being written in place may look empty, and valid."""
+        content = read_content(self._path)
+        while content != self._seen:
+            await asyncio.sleep(self._settle_seconds)
+            before, content = content, read_content(self._path)
+            if content == before:
+                break
+        return content
+
+    async def _compare(self, content: bytes) -> None:
+        if content == self._seen:
+            return
+        self._seen = content
+        try:
+            config = read(content, str(self._path), self._environ)
+            await self._on_change(config)
+        except (ConfigError, SinkSetupError) as error:
+            self._refuse(error)
+        except Exception as error:
+            # A loop boundary: what cannot take effect must not end the watch.
+            log.exception("config_change_failed", path=str(self._path))
+            self._refuse(error)
+        else:
+            self._accept(config)
+
+    def _accept(self, config: Config) -> None:
+        self.current, self.loaded_at, self.last_error = config, datetime.now(UTC), None
+        log.info("config_loaded", path=str(self._path), playbooks=len(config.custom_playbooks))
+        self._on_result(True, "")
+
+    def _refuse(self, error: Exception) -> None:
+        self.last_error = str(error)
+        log.error("config_refused", path=str(self._path), problems=self.last_error.splitlines())
+        self._on_result(False, self.last_error)
+
+    async def _watch(self) -> None:
+        try:
+            async for _ in awatch(self._path.parent, watch_filter=None, recursive=False):
+                await self.refresh()
+        except (OSError, RuntimeError) as error:
+            # No inotify instance is left, or the folder is gone: polling goes on.
+            log.warning("config_watch_failed", path=str(self._path), error=str(error))
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            await self.refresh()
