@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from app.cli.controlplane import ControlPlane, ControlPlaneError, Programs
 from app.cli.processes import ProcessError, Processes, free_ports
+
+SCRIPT: Final = Path(__file__).parents[2] / ".ci/control-plane"
 
 
 def test_missing_programs_are_named_with_the_way_to_get_them(tmp_path: Path) -> None:
@@ -35,6 +39,17 @@ def test_children_are_gone_after_the_block(tmp_path: Path) -> None:
 
 def test_ports_are_distinct() -> None:
     assert len(set(free_ports(20))) == 20
+
+
+def test_the_script_that_builds_the_programs_leaves_a_complete_folder_alone(tmp_path: Path) -> None:
+    for name in ("kube-apiserver", "kube-controller-manager", "etcd", "kubectl", "helm"):
+        (tmp_path / name).touch(mode=0o755)
+
+    # Without a PATH it could not do anything.
+    done = subprocess.run(["/bin/bash", SCRIPT, tmp_path], env={"PATH": ""}, capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 @pytest.mark.e2e
