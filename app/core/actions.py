@@ -45,7 +45,9 @@ class ResourceBabysitter(Parameters):
 
     fields_to_monitor: Annotated[
         list[FieldPattern] | None,
-        Field(description='Field patterns such as images or spec.template; by default ["spec"].'),
+        Field(
+            description='Field patterns such as images or spec.template; by default ["spec"], and [] means every field.'
+        ),
     ] = None
     omitted_fields: Annotated[
         list[FieldPattern] | None,

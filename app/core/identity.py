@@ -7,8 +7,10 @@ journals never meet.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+_ID_BEGINNING: Final = re.compile(r"[0-9a-f]{4,8}(?:-[0-9a-f]{0,4}){0,3}(?:-[0-9a-f]{0,12})?")
 _RANDOM_BITS: Final = 62
 _RANDOM_MASK: Final = (1 << _RANDOM_BITS) - 1
 
@@ -40,3 +42,13 @@ def sequence_of(entry_id: str) -> int:
 def first_sequence_at(unix_milliseconds: int) -> int:
     """Return the lowest sequence number that an entry of this millisecond can have."""
     return unix_milliseconds << 12
+
+
+def sequence_range(beginning: str) -> tuple[int, int]:
+    """Return the lowest and the highest sequence number of ids that begin so; raises ValueError for what none can."""
+    digits = beginning.lower().replace("-", "")
+    if not _ID_BEGINNING.fullmatch(beginning.lower()):
+        raise ValueError(f"{beginning[:40]!r} cannot be the beginning of an id; take the one in the list")
+    bounds = (int(digits.ljust(32, filler), 16) for filler in "0f")
+    low, high = ((value >> 80) << 12 | (value >> 64) & 0xFFF for value in bounds)
+    return low, high

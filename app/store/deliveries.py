@@ -136,6 +136,19 @@ def _delivery(row: tuple[int, bytes, str, bytes, DeliveryState, int, int, int, i
     )
 
 
+def queue_state(connection: sqlite3.Connection, now: datetime) -> list[tuple[str, int, int, float]]:
+    """Return for each sink: deliveries pending, deliveries dead, age of the oldest pending one in seconds."""
+    rows = connection.execute(
+        "SELECT sink, sum(state = 'pending'), sum(state = 'dead'), min(CASE state WHEN 'pending' THEN created_at END)"
+        " FROM deliveries WHERE state IN ('pending', 'dead') GROUP BY sink"
+    )
+    age = milliseconds(now)
+    return [
+        (sink, pending, dead, (age - oldest) / 1000 if oldest is not None else 0.0)
+        for sink, pending, dead, oldest in rows
+    ]
+
+
 def requeue(path: Path, *, ids: Sequence[int] = (), sink: str = "") -> int:
     """Make dead deliveries pending again, from the first attempt: the named ones, a sink's, or all; count them."""
     chosen, parameters = _chosen(ids, sink)

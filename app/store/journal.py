@@ -147,10 +147,15 @@ class Journal:
         since = self._pending_since
         return time.monotonic() - since if since is not None else 0.0
 
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be written that new records are lost."""
+        return self._pending_bytes >= self._max_pending_bytes
+
     async def append(self, record: Record) -> Appended:
         """Write the record; see the class for what the answer means."""
         size = len(record.entry.body) + sum(len(finding.body) for finding in record.findings)
-        if self._pending_bytes + size > self._max_pending_bytes:
+        if self.full:
             self._observer.lost(1, "queue full")
             logger.error("entry lost", action="lost", reason="queue full", sequence=record.entry.seq)
             return "lost"

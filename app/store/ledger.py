@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from app.core.identity import first_sequence_at, sequence_of
+from app.core.identity import first_sequence_at, sequence_of, sequence_range
 from app.core.paths import Pattern, compile_pattern, parse
 from app.store.database import connect_reader
 from app.store.encoding import inflated, read_document
@@ -94,6 +94,24 @@ class Ledger:
         row = self._connection.execute("SELECT body FROM entries WHERE seq = ?", (sequence_of(entry_id),)).fetchone()
         document = read_document(row[0]) if row else None
         return document if document is not None and document["id"] == entry_id else None
+
+    def find(self, beginning: str) -> list[msgspec.Raw]:
+        """Return the entries, two at most, whose id begins so; raises ValueError for what cannot begin an id."""
+        low, high = sequence_range(beginning)
+        rows = self._connection.execute("SELECT body FROM entries WHERE seq BETWEEN ? AND ? ORDER BY seq", (low, high))
+        found: list[msgspec.Raw] = []
+        for row in rows:
+            document = inflated(row[0])
+            if read_document(row[0])["id"].startswith(beginning.lower()):
+                found.append(msgspec.Raw(document))
+            if len(found) > 1:
+                break
+        return found
+
+    @staticmethod
+    def sequence(entry_id: str) -> int:
+        """Return the place of an entry in the ledger; raises ValueError for what is no id."""
+        return sequence_of(entry_id)
 
     def after(self, sequence: int, limit: int) -> list[tuple[int, msgspec.Raw]]:
         """Return what came after a sequence number, oldest first: for following the ledger."""

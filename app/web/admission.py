@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
+from fastapi import FastAPI
 
 from app.audit.recorder import Recorded
 from app.core.review import MalformedReviewError, Review, decode, decode_oversized
@@ -34,6 +35,11 @@ _TAIL: Final = 64 * 1024
 _encode: Final = msgspec.json.encode
 
 
+def admission_app() -> FastAPI:
+    """Return the application behind the endpoint: it knows no other path, and says so."""
+    return FastAPI(title="kubewitness admission", docs_url=None, redoc_url=None, openapi_url=None)
+
+
 class Records(Protocol):
     """What the endpoint needs of the recorder."""
 
@@ -54,7 +60,7 @@ class BadRequestError(Exception):
 
 
 class AdmissionEndpoint:
-    """Takes the reviews out of an ASGI application's traffic; everything else goes to the application.
+    """An ASGI endpoint in front of an application: it takes the reviews, everything else goes to the application.
 
     While `draining`, answers close their connection, so that the API server opens its next one elsewhere.
     """

@@ -1,0 +1,38 @@
+"""The key of the fingerprints: made once, kept beside the journal, never shown."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+FILE_NAME: Final = "fingerprint.key"
+_BYTES: Final = 32
+
+
+class FingerprintKeyError(ValueError):
+    """The key file cannot be used; the message names it."""
+
+
+def fingerprint_key(data_dir: Path, given: Path | None) -> bytes:
+    """Read the key: from `given` (shared by replicas), else from the data folder, where it is made if missing."""
+    path = given or data_dir / FILE_NAME
+    if given is None and not path.exists():
+        _create(path)
+    try:
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise FingerprintKeyError(f"{path}: cannot read the fingerprint key: {error.strerror}") from error
+    if len(key) < _BYTES:
+        raise FingerprintKeyError(f"{path}: the fingerprint key is too short; make one: openssl rand -hex {_BYTES}")
+    return key
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(_BYTES) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,330 @@
+"""The composition root: builds the parts, starts them in order, and stops them in the opposite one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+import signal
+import socket
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from app.audit.fingerprint_key import fingerprint_key
+from app.audit.recorder import Recorder, Rules
+from app.config.model import Config
+from app.config.reload import WatchedConfig
+from app.core.identity import EntryIds
+from app.core.paths import compile_pattern
+from app.core.redact import Redactor
+from app.core.review import Change
+from app.delivery.dispatcher import Dispatcher
+from app.settings import Settings, environment
+from app.sinks.base import Sink
+from app.sinks.registry import build
+from app.store.database import connect_reader
+from app.store.deliveries import DeliveryQueue, queue_state
+from app.store.journal import Journal, JournalObserver
+from app.store.retention import Retention, forget
+from app.telemetry.metrics import Metrics
+from app.tls.reload import LiveCertificate
+from app.web.admission import AdmissionEndpoint, admission_app
+from app.web.console import console
+from app.web.health import Check, Health
+from app.web.server import Listener, listen, listener, stop
+
+logger = structlog.get_logger(__name__)
+
+_RETENTION_SECONDS: Final = 60.0
+_QUEUE_SECONDS: Final = 5.0
+
+
+class _Observer(JournalObserver):
+    """Counts what the journal does."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def committed(self, entries: int, seconds: float) -> None:
+        if entries:
+            self._metrics.commit_entries.observe(entries)
+            self._metrics.commit_seconds.observe(seconds)
+
+    def failed(self, error: str) -> None:
+        self._metrics.commit_failures.inc()
+
+    def lost(self, entries: int, reason: str) -> None:
+        self._metrics.unrecorded.labels(reason).inc(entries)
+
+
+class _DefaultConfig:
+    """The configuration of a server that was given no file: everything is recorded, nobody is told."""
+
+    current = Config()
+    last_error: str | None = None
+
+    async def run(self) -> None:
+        """Follow nothing."""
+
+
+class Auditor:
+    """The whole service. `start` raises what the operator must mend; `run` serves until told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.config = (
+            _DefaultConfig()
+            if settings.config is None
+            else WatchedConfig(settings.config, environment(), self._apply, self._count_configuration)
+        )
+        self.certificate = LiveCertificate(settings.tls_dir, on_reload=self._count_certificate)
+        self.journal = Journal(
+            settings.data_dir,
+            synchronous=settings.synchronous,
+            commit_budget=settings.commit_budget_seconds,
+            observer=_Observer(self.metrics),
+        )
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the journal, compile the configuration, begin to deliver and to listen."""
+        settings = self.settings
+        last = self.journal.start()
+        self._key = fingerprint_key(settings.data_dir, settings.fingerprint_key_file)
+        self.metrics.follow_journal(lambda: self.journal.pending, lambda: self.journal.pending_seconds)
+        self._count_certificate(True)
+        self.recorder = Recorder(
+            self.journal, self._rules(self.config.current), EntryIds(last), lambda: secrets.randbits(62)
+        )
+        self.dispatcher = Dispatcher(
+            DeliveryQueue(self.journal),
+            _sinks(self.config.current),
+            clock=lambda: datetime.now(UTC),
+            random=random.SystemRandom().random,
+            on_outcome=self._count_delivery,
+        )
+        self.journal.on_deliveries = self.dispatcher.wake
+        self.health = Health(
+            {"journal": self._check_journal, "config": self._check_config, "certificate": self._check_certificate}
+        )
+        self._listen()
+        self.dispatcher.start()
+        self._in_background(self.config.run(), "config")
+        self._in_background(self.certificate.watch(), "certificate")
+        self._in_background(_every(_RETENTION_SECONDS, self._forget), "retention")
+        self._in_background(_every(_QUEUE_SECONDS, self._measure_queue), "queue")
+
+    def _listen(self) -> None:
+        settings = self.settings
+        app = console(self.journal.path, self.health, self.metrics)
+        self.admission = AdmissionEndpoint(admission_app(), self.recorder, self.metrics, max_body=settings.max_body)
+        self._admission_socket = listen(settings.admission_host, settings.admission_port, "--admission-port")
+        try:
+            self._console_socket = listen(settings.console_host, settings.console_port, "--console-port")
+        except OSError:
+            self._admission_socket.close()
+            raise
+        self._admission_server = listener(self.admission, tls=self.certificate.context)
+        self._console_server = listener(app)
+        self._admission_task = _serve(self._admission_server, self._admission_socket)
+        self._console_task = _serve(self._console_server, self._console_socket)
+        logger.info(
+            "listening",
+            action="start",
+            admission=_address(self._admission_socket),
+            console=_address(self._console_socket),
+            playbooks=len(self.config.current.custom_playbooks),
+        )
+
+    @property
+    def admission_address(self) -> tuple[str, int]:
+        """Where reviews are taken."""
+        host, port = self._admission_socket.getsockname()[:2]
+        return str(host), int(port)
+
+    @property
+    def console_address(self) -> tuple[str, int]:
+        """Where the console listens."""
+        host, port = self._console_socket.getsockname()[:2]
+        return str(host), int(port)
+
+    def request_stop(self) -> None:
+        """Begin to stop; asked twice, do not wait for the drain time."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; return the process' exit code: 1 where entries were lost at the end."""
+        self._hurry = asyncio.Event()
+        with _signals(self.request_stop):
+            await self._stopping.wait()
+            return await self.stop(self.settings.drain_seconds)
+
+    async def stop(self, drain_seconds: float) -> int:
+        """Fail readiness, go on serving while that spreads, then flush; return 1 where entries were lost."""
+        logger.info("draining", action="stop", seconds=drain_seconds)
+        self.health.draining = True
+        self.admission.draining = True
+        if drain_seconds:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), drain_seconds)
+        await stop(self._admission_server, self._admission_task)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        flush = self.settings.flush_seconds
+        await self.dispatcher.close(timedelta(seconds=flush))
+        lost = await self.journal.close(flush)
+        await stop(self._console_server, self._console_task)
+        logger.info("stopped", action="stop", entries_lost=lost)
+        return 1 if lost else 0
+
+    async def _apply(self, config: Config) -> None:
+        """Take over a changed configuration: rules at once, sinks as their running sends end."""
+        sinks = _sinks(config)
+        self.recorder.rules = self._rules(config)
+        await self.dispatcher.replace_sinks(sinks)
+
+    def _rules(self, config: Config) -> Rules:
+        redact = config.global_config.redact
+        redactor = Redactor(
+            self._key,
+            field_patterns=map(compile_pattern, redact.field_patterns),
+            value_patterns=redact.compiled_values(),
+        )
+        playbooks, cluster = config.compile(), config.global_config.cluster_name or self.settings.cluster_name
+
+        def evaluate(change: Change) -> list[Any]:
+            return list(playbooks.evaluate(change, redactor, cluster))
+
+        return Rules(
+            selects=config.record.compile(),
+            keeps_status=config.record.status,
+            evaluate=evaluate,
+            redactor=redactor,
+            cluster=cluster,
+        )
+
+    def _in_background(self, work: Any, name: str) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report_end)
+        self._tasks.append(task)
+
+    async def _forget(self) -> None:
+        retention = Retention(self.settings.retention_age, self.settings.retention_size)
+        while forgotten := await self.journal.call(lambda c: forget(c, retention, datetime.now(UTC))):
+            self.metrics.forgotten.inc(forgotten)
+
+    async def _measure_queue(self) -> None:
+        def states() -> list[tuple[str, int, int, float]]:
+            with closing(connect_reader(self.journal.path)) as connection:
+                return queue_state(connection, datetime.now(UTC))
+
+        for sink, pending, dead, age in await asyncio.to_thread(states):
+            self.metrics.queue_pending.labels(sink).set(pending)
+            self.metrics.queue_dead.labels(sink).set(dead)
+            self.metrics.queue_age.labels(sink).set(age)
+
+    def _check_journal(self) -> Check:
+        if self.journal.full:
+            return Check("unavailable", "entries are being lost: the journal cannot be written and the queue is full")
+        if self.journal.last_error is not None:
+            return Check("degraded", f"entries wait in memory: {self.journal.last_error}")
+        if self.journal.pending_seconds > self.settings.commit_budget_seconds:
+            return Check("degraded", f"commits are slow: an entry waits for {self.journal.pending_seconds:.1f} s")
+        return Check("ok")
+
+    def _check_config(self) -> Check:
+        if self.config.last_error is None:
+            return Check("ok")
+        return Check(
+            "degraded", f"the changed configuration was refused, the one before stays: {self.config.last_error}"
+        )
+
+    def _check_certificate(self) -> Check:
+        left = self.certificate.not_after - datetime.now(UTC)
+        if left <= timedelta(0):
+            return Check("unavailable", f"the certificate expired at {self.certificate.not_after.isoformat()}")
+        if self.certificate.last_error is not None:
+            return Check("degraded", f"the changed certificate was refused: {self.certificate.last_error}")
+        return Check("ok")
+
+    def _count_configuration(self, valid: bool, _message: str) -> None:
+        self.metrics.config_reloads.labels("success" if valid else "failure").inc()
+        self.metrics.config_valid.set(valid)
+
+    def _count_certificate(self, valid: bool) -> None:
+        self.metrics.certificate_reloads.labels("success" if valid else "failure").inc()
+        self.metrics.certificate_expiry.set(self.certificate.not_after.timestamp())
+
+    def _count_delivery(self, sink: str, outcome: str, seconds: float) -> None:
+        self.metrics.deliveries.labels(sink, outcome).inc()
+        self.metrics.delivery_seconds.labels(sink).observe(seconds)
+
+
+def _sinks(config: Config) -> list[Sink[Any]]:
+    return [build(sink) for sink in config.sinks]
+
+
+def _serve(server: Listener, sock: socket.socket) -> asyncio.Task[None]:
+    task: asyncio.Task[None] = asyncio.create_task(server.serve(sockets=[sock]), name="listener")
+    return task
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"{host}:{port}"
+
+
+@contextlib.contextmanager
+def _signals(handler: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work again and again; what goes wrong once is logged and tried again."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except (OSError, sqlite3.Error, RuntimeError) as error:
+            logger.warning("background work failed", action="retry", error=str(error))
+
+
+def _report_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("background task ended", action="bug", task=task.get_name(), exc_info=task.exception())
+
+
+async def serve(settings: Settings) -> int:
+    """Run the service until it is told to stop; return the exit code."""
+    auditor = Auditor(settings)
+    await auditor.start()
+    return await auditor.run()
+
+
+def run(main: Callable[[], Any]) -> int:
+    """Run a coroutine function in the fastest event loop there is."""
+    import uvloop  # noqa: PLC0415  only where a server runs
+
+    sys.setswitchinterval(0.0005)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code: int = runner.run(main())
+    return code

@@ -1,0 +1,70 @@
+"""`kubewitness deliveries`: who was told, who was not, and trying again."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from app.cli.failures import USAGE, complain, told
+from app.cli.output import DataDirOption, OutputOption, console, deliveries_table, journal_path, print_documents
+from app.core.delivery import DeliveryState
+from app.store.deliveries import list_deliveries, purge, requeue
+from app.store.ledger import Ledger
+
+deliveries_app = typer.Typer(no_args_is_help=True, help="List deliveries, and retry or purge the dead ones.")
+
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Deliveries, as listed.")]
+SinkOption = Annotated[str, typer.Option("--sink", help="Only those to this sink.")]
+All = Annotated[bool, typer.Option("--all", help="Every dead delivery.")]
+
+
+def _require_choice(ids: list[int] | None, sink: str, every: bool) -> None:
+    if not (ids or sink or every):
+        complain("say which: ids, --sink NAME, or --all (see: kubewitness deliveries list --state dead)")
+        raise typer.Exit(USAGE)
+
+
+@deliveries_app.command("list")
+def list_command(
+    state: Annotated[DeliveryState | None, typer.Option("--state", help="pending, delivered or dead.")] = None,
+    sink: SinkOption = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
+    output: OutputOption = "table",
+    data_dir: DataDirOption = None,
+) -> None:
+    """List deliveries, newest first."""
+    with told(), closing(Ledger(journal_path(data_dir))) as ledger:
+        found = list_deliveries(ledger.connection, state=state, sink=sink, limit=limit)
+    if output != "table":
+        print_documents(found, output)
+    elif found:
+        console().print(deliveries_table(found))
+    else:
+        console().print(Text("no deliveries match", style="dim"))
+
+
+@deliveries_app.command()
+def retry(ids: Ids = None, sink: SinkOption = "", every: All = False, data_dir: DataDirOption = None) -> None:
+    """Send dead deliveries again; a running server takes them up within seconds."""
+    _require_choice(ids, sink, every)
+    with told():
+        count = requeue(journal_path(data_dir), ids=ids or (), sink=sink)
+    console().print(f"{count} {'delivery' if count == 1 else 'deliveries'} queued again")
+
+
+@deliveries_app.command("purge")
+def purge_command(
+    ids: Ids = None,
+    sink: SinkOption = "",
+    every: All = False,
+    state: Annotated[DeliveryState, typer.Option("--state", help="Which deliveries.")] = "dead",
+    data_dir: DataDirOption = None,
+) -> None:
+    """Forget deliveries, by default dead ones. The entries that they told of stay."""
+    _require_choice(ids, sink, every)
+    with told():
+        count = purge(journal_path(data_dir), state=state, ids=ids or (), sink=sink)
+    console().print(f"{count} {'delivery' if count == 1 else 'deliveries'} purged")

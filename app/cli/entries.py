@@ -1,0 +1,160 @@
+"""`kubewitness entries`: read the ledger in a terminal."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import typer
+from rich.text import Text
+
+from app.cli.failures import FAILED, complain, told
+from app.cli.output import (
+    DataDirOption,
+    OutputOption,
+    console,
+    entries_table,
+    entry_details,
+    journal_path,
+    print_documents,
+)
+from app.core.change import Entry
+from app.core.moments import parse_moment
+from app.core.paths import compile_pattern
+from app.store.deliveries import deliveries_of, milliseconds
+from app.store.ledger import Ledger, Query
+
+entries_app = typer.Typer(no_args_is_help=True, help="List, show and follow what was recorded.")
+
+_FOLLOW_SECONDS: Final = 0.5
+_entry: Final = msgspec.json.Decoder(Entry)
+
+Kind = Annotated[str, typer.Option("--kind", "-k", help="Kind, such as Deployment.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the object.")]
+Name = Annotated[str, typer.Option("--name", help="Name of the object.")]
+User = Annotated[str, typer.Option("--user", "-u", help="User name.")]
+Operation = Annotated[
+    Literal["CREATE", "UPDATE", "DELETE", "CONNECT"] | None,
+    typer.Option("--operation", help="Operation.", case_sensitive=False),
+]
+PathPattern = Annotated[str, typer.Option("--path", help="Field that changed: images, spec.replicas, env[*].value ...")]
+Since = Annotated[str, typer.Option("--since", help="Not older than: 2h, 7d, yesterday, a date or RFC 3339.")]
+Until = Annotated[str, typer.Option("--until", help="Older than; written as for --since.")]
+Contains = Annotated[str, typer.Option("--query", "-q", help="Text anywhere in the entry.")]
+
+
+def _moment(text: str, option: str) -> int | None:
+    if not text:
+        return None
+    try:
+        now = datetime.now().astimezone()
+        return milliseconds(parse_moment(text, now, now.tzinfo or UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _pattern(text: str) -> str:
+    try:
+        return compile_pattern(text).text if text else ""
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--path") from error
+
+
+def _read(documents: list[Any]) -> list[Entry]:
+    return [_entry.decode(document) for document in documents]
+
+
+@entries_app.command("list")
+def list_entries(
+    kind: Kind = "",
+    namespace: Namespace = "",
+    name: Name = "",
+    user: User = "",
+    operation: Operation = None,
+    path: PathPattern = "",
+    since: Since = "",
+    until: Until = "",
+    query: Contains = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
+    output: OutputOption = "table",
+    data_dir: DataDirOption = None,
+) -> None:
+    """List entries, newest first."""
+    wanted = Query(
+        kind=kind,
+        namespace=namespace,
+        name=name,
+        username=user,
+        operation=operation or "",
+        path=_pattern(path),
+        since=_moment(since, "--since"),
+        until=_moment(until, "--until"),
+        q=query,
+    )
+    with told(), closing(Ledger(journal_path(data_dir))) as ledger:
+        found, before = list[Any](), None
+        while len(found) < limit:
+            page = ledger.search(wanted, limit=limit - len(found), before=before)
+            found.extend(page.items)
+            before = page.next
+            if before is None:
+                break
+    entries = _read(found)
+    if output != "table":
+        print_documents(entries, output)
+    elif entries:
+        console().print(entries_table(entries))
+    else:
+        console().print(Text("no entries match" if wanted != Query() else "the ledger is empty", style="dim"))
+
+
+@entries_app.command()
+def show(
+    entry_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the entry, or its beginning as listed.")],
+    output: OutputOption = "table",
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show one entry: who, what, how, every field's old and new value, and who was told."""
+    with told(), closing(Ledger(journal_path(data_dir))) as ledger:
+        try:
+            found = ledger.find(entry_id)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="ID") from error
+        if len(found) != 1:
+            complain(f"{len(found) or 'no'} entries begin with {entry_id!r}" + ("; write more of it" if found else ""))
+            raise typer.Exit(FAILED)
+        entry = _entry.decode(found[0])
+        deliveries = deliveries_of(ledger.connection, ledger.sequence(entry.id))
+    if output == "table":
+        console().print(entry_details(entry, deliveries))
+    else:
+        print_documents(msgspec.to_builtins(entry) | {"deliveries": deliveries}, output)
+
+
+@entries_app.command()
+def tail(
+    output: Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="table or json lines.")] = "table",
+    since: Since = "",
+    data_dir: DataDirOption = None,
+) -> None:
+    """Follow the ledger: print entries as they come, until interrupted."""
+    started = _moment(since, "--since")
+    with told(), closing(Ledger(journal_path(data_dir))) as ledger:
+        last = ledger.newest() if started is None else (started << 12) - 1
+        screen = console()
+        try:
+            while True:
+                for sequence, document in ledger.after(last, 500):
+                    last = sequence
+                    if output == "json":
+                        print(bytes(document).decode(), flush=True)
+                    else:
+                        table = entries_table(_read([document]))
+                        table.show_header = False
+                        screen.print(table)
+                time.sleep(_FOLLOW_SECONDS)
+        except KeyboardInterrupt:
+            return

@@ -1,0 +1,50 @@
+"""Errors that people can mend, told in one line and an exit code instead of a traceback."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from app.audit.fingerprint_key import FingerprintKeyError
+from app.config.problems import ConfigError
+from app.settings import PREFIX
+from app.store.database import StoreError
+from app.tls.issue import CertificateError
+from app.web.server import AddressInUseError
+
+FAILED: Final = 1
+USAGE: Final = 2
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what the operator can mend into a message on standard error and exit code 1."""
+    try:
+        yield
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0]) if problem["loc"] else "?"
+            complain(f"--{name.replace('_', '-')} ({PREFIX}{name.upper()}): {problem['msg']}")
+        raise typer.Exit(USAGE) from error
+    except (ConfigError, CertificateError, StoreError, AddressInUseError, FingerprintKeyError) as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from error
+    except PermissionError as error:
+        complain(f"{error.filename}: {error.strerror}")
+        raise typer.Exit(FAILED) from error
+    except sqlite3.Error as error:
+        complain(f"the journal cannot be used: {error}")
+        raise typer.Exit(FAILED) from error
+
+
+def complain(message: str) -> None:
+    """Print an error for people."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), message))

@@ -1,0 +1,197 @@
+"""How lists and entries are printed: tables for people, JSON and YAML for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import typer
+import yaml
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from app.core.change import Entry, FieldChange
+from app.core.delivery import Delivery
+from app.settings import Settings
+from app.sinks import _text as plain
+
+Format = Literal["table", "json", "yaml"]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of the journal.", envvar="KUBEWITNESS_DATA_DIR")
+]
+
+SHORT_ID: Final = 18
+"""Characters of an id that tell entries of one journal apart: the time and the counter of the UUIDv7."""
+
+_OPERATION_STYLES: Final = {"CREATE": "green", "UPDATE": "yellow", "DELETE": "red", "CONNECT": "magenta"}
+_STATE_STYLES: Final = {"pending": "yellow", "delivered": "green", "dead": "bold red"}
+
+
+def console() -> Console:
+    """Return the console of standard output: colours on a terminal, plain and unwrapped text in a pipe."""
+    terminal = sys.stdout.isatty()
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=not terminal, width=None if terminal else 250)
+
+
+def journal_path(data_dir: Path | None) -> Path:
+    """Return the journal in the given or the configured folder."""
+    from app.store.database import FILE_NAME  # noqa: PLC0415  keeps `--help` quick
+
+    return (data_dir or Settings().data_dir) / FILE_NAME
+
+
+def print_documents(documents: Any, output: Format) -> None:
+    """Print JSON (indented) or YAML."""
+    plain_data = msgspec.to_builtins(documents)
+    if output == "json":
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(plain_data), indent=2) + b"\n")
+    else:
+        yaml.safe_dump(plain_data, sys.stdout, sort_keys=False, allow_unicode=False)
+    sys.stdout.flush()
+
+
+def age(moment: str, now: datetime) -> str:
+    """Return how long ago an RFC 3339 time was, as kubectl does: 45s, 12m, 3h, 8d."""
+    seconds = max(0, int((now - datetime.fromisoformat(moment)).total_seconds()))
+    for limit, unit, letter in ((120, 1, "s"), (7200, 60, "m"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds // unit}{letter}"
+    return f"{seconds // 86400}d"
+
+
+def local(moment: str) -> str:
+    """Return an RFC 3339 time in the local zone, to the second."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+
+
+def entries_table(entries: Sequence[Entry]) -> Table:
+    """Return entries as a table, one line each."""
+    now = datetime.now(UTC)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("ID", "AGE", "USER", "OPERATION", "OBJECT", "CHANGE"):
+        table.add_column(header, no_wrap=True, overflow="ellipsis", min_width=SHORT_ID if header == "ID" else None)
+    for entry in entries:
+        table.add_row(
+            entry.id[:SHORT_ID],
+            age(entry.at, now),
+            plain.one_line(_short_user(entry.user.username)),
+            _operation(entry),
+            plain.one_line(_object(entry)),
+            _summary(entry),
+        )
+    return table
+
+
+def _short_user(username: str) -> str:
+    """Leave out what every service account's name begins with."""
+    return username.removeprefix("system:serviceaccount:")
+
+
+def _short_path(path: str) -> str:
+    """Return the last two steps of a path, enough to know it by."""
+    steps = path.split(".")
+    return path if len(steps) <= 2 else "…" + ".".join(steps[-2:])  # noqa: PLR2004  see the docstring
+
+
+def _operation(entry: Entry) -> Text:
+    word = entry.operation + (" (dry run)" if entry.dry_run else "")
+    return Text(word, style="dim" if entry.dry_run else _OPERATION_STYLES.get(entry.operation, ""))
+
+
+def _object(entry: Entry) -> str:
+    return f"{entry.resource}/{entry.resource.subresource}" if entry.resource.subresource else str(entry.resource)
+
+
+def _summary(entry: Entry) -> Text:
+    if not entry.changes:
+        return Text("(too large to be read)" if entry.truncated is True else "", style="dim")
+    first, others = entry.changes[0], len(entry.changes) - 1
+    text = change_text(first, limit=48, path=_short_path(first.path))
+    if others:
+        text.append(f"  +{others} more", style="dim")
+    return text
+
+
+def change_text(change: FieldChange, limit: int, path: str) -> Text:
+    """Return one field change: path, old in red, new in green."""
+    return Text.assemble(
+        (plain.one_line(path, 120), "bold"),
+        ": ",
+        (plain.value(change.old, limit), "red"),
+        " → ",
+        (plain.value(change.new, limit), "green"),
+    )
+
+
+def entry_details(entry: Entry, deliveries: Sequence[Delivery]) -> RenderableType:
+    """Return everything about one entry: who, what, how, the field changes, findings and deliveries."""
+    facts = Table.grid(padding=(0, 2))
+    rows = {
+        "id": entry.id,
+        "when": f"{local(entry.at)} ({age(entry.at, datetime.now(UTC))} ago)",
+        "cluster": entry.cluster,
+        "what": f"{entry.operation} {_object(entry)}" + (" (dry run: nothing was stored)" if entry.dry_run else ""),
+        "who": f"{entry.user.username} ({entry.actor.kind})",
+        "groups": ", ".join(entry.user.groups),
+        "how": " ".join(part for part in (entry.field_manager, entry.actor.manager_operation) if part),
+        "from": " on node ".join(part for part in (entry.actor.pod, entry.actor.node) if part),
+        "note": "the review was too large to be read whole" if entry.truncated is True else "",
+    }
+    for name, value in rows.items():
+        if value:
+            facts.add_row(Text(name, style="dim"), Text(plain.one_line(value, 1000)))
+    parts: list[RenderableType] = [facts]
+    if entry.changes:
+        parts += [Text(""), _changes_table(entry.changes)]
+    if entry.findings:
+        parts += [Text(""), _findings_table(entry)]
+    if deliveries:
+        parts += [Text(""), deliveries_table(deliveries)]
+    return Group(*parts)
+
+
+def _changes_table(changes: Sequence[FieldChange]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("FIELD", "OLD", "NEW"):
+        table.add_column(header, overflow="fold")
+    for change in changes:
+        table.add_row(
+            Text(plain.one_line(change.path, 1000), style="bold"),
+            Text(plain.value(change.old), style="red"),
+            Text(plain.value(change.new), style="green"),
+        )
+    return table
+
+
+def _findings_table(entry: Entry) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("PLAYBOOK", "SEVERITY", "FINDING"):
+        table.add_column(header, overflow="fold")
+    for finding in entry.findings:
+        table.add_row(plain.one_line(finding.playbook), finding.severity, plain.one_line(finding.title))
+    return table
+
+
+def deliveries_table(deliveries: Sequence[Delivery]) -> Table:
+    """Return deliveries as a table, one line each."""
+    now = datetime.now(UTC)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("DELIVERY", "AGE", "SINK", "STATE", "ATTEMPTS", "FINDING", "LAST ERROR"):
+        table.add_column(header, no_wrap=header in {"DELIVERY", "AGE", "STATE"}, overflow="fold")
+    for delivery in deliveries:
+        table.add_row(
+            str(delivery.id),
+            age(delivery.created_at, now),
+            plain.one_line(delivery.sink),
+            Text(delivery.state, style=_STATE_STYLES[delivery.state]),
+            str(delivery.attempts),
+            plain.one_line(delivery.title),
+            plain.one_line(delivery.last_error),
+        )
+    return table

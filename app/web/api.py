@@ -1,0 +1,173 @@
+"""`/api/v1`: the ledger and the deliveries as JSON, read-only."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from fastapi import Path as PathParameter
+
+from app.core.change import Entry
+from app.core.delivery import Delivery, DeliveryState
+from app.core.moments import parse_moment
+from app.core.paths import compile_pattern
+from app.store.deliveries import deliveries_of, list_deliveries, milliseconds
+from app.store.ledger import Ledger
+from app.store.ledger import Query as LedgerQuery
+
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+_SEQUENCE_BYTES: Final = 8
+_UUID: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+Text = Annotated[str, Query(max_length=253)]
+Limit = Annotated[int, Query(ge=1, le=500, description="Entries on a page.")]
+Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the page before.")]
+Moment = Annotated[str | None, Query(max_length=40, description="RFC 3339, a date, or how long ago: 90m, 2h, 7d.")]
+
+
+def schemas() -> dict[str, Any]:
+    """Return the JSON Schemas of entries and deliveries, for the OpenAPI document."""
+    _, components = msgspec.json.schema_components([Entry, Delivery], ref_template="#/components/schemas/{name}")
+    return components
+
+
+def _page_of(name: str) -> dict[int | str, dict[str, Any]]:
+    schema = {
+        "type": "object",
+        "required": ["items", "next"],
+        "properties": {
+            "items": {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}},
+            "next": {"anyOf": [{"type": "string"}, {"type": "null"}], "description": "Cursor of the next page."},
+        },
+    }
+    return {
+        200: {"description": "A page, newest first.", "content": {"application/json": {"schema": schema}}},
+        **_FAULTS,
+    }
+
+
+_FAULT: Final = {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}}
+_FAULTS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "A parameter cannot be read.", "content": {"application/json": {"schema": _FAULT}}},
+}
+_ENTRY: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The entry, with its deliveries.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Entry"}}},
+    },
+    404: {"description": "There is no such entry.", "content": {"application/json": {"schema": _FAULT}}},
+    **_FAULTS,
+}
+
+
+def encode_cursor(number: int) -> str:
+    """Return an opaque cursor."""
+    return base64.urlsafe_b64encode(number.to_bytes(_SEQUENCE_BYTES, "big")).decode("ascii").rstrip("=")
+
+
+def decode_cursor(cursor: str | None) -> int | None:
+    """Read a cursor; raises HTTPException 400 for what is none."""
+    if cursor is None:
+        return None
+    try:
+        raw = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    number = int.from_bytes(raw, "big")
+    if len(raw) != _SEQUENCE_BYTES or number >= 1 << 63:
+        raise HTTPException(400, "the cursor is not one of ours: take `next` of the page before")
+    return number
+
+
+def _or_400(read: Callable[[str], Any], value: str | None) -> Any:
+    try:
+        return read(value) if value else None
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from error
+
+
+def _unix(text: str) -> int:
+    return milliseconds(parse_moment(text, datetime.now(UTC)))
+
+
+def entry_query(
+    kind: Text = "",
+    namespace: Text = "",
+    name: Text = "",
+    user: Annotated[str, Query(max_length=1024)] = "",
+    operation: Operation | None = None,
+    path: Annotated[str, Query(max_length=1024, description="Field pattern, such as images or spec.replicas.")] = "",
+    since: Moment = None,
+    until: Moment = None,
+    q: Annotated[str, Query(max_length=253, description="Text anywhere in the entry.")] = "",
+) -> LedgerQuery:
+    """Read the filters of a request; raises HTTPException 400 that says what is wrong."""
+    _or_400(compile_pattern, path)
+    return LedgerQuery(
+        kind=kind,
+        namespace=namespace,
+        name=name,
+        username=user,
+        operation=operation or "",
+        path=path,
+        since=_or_400(_unix, since),
+        until=_or_400(_unix, until),
+        q=q,
+    )
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def router(journal: Path) -> APIRouter:
+    """Return the routes; each request reads the journal file on its own connection, in a worker thread."""
+
+    def ledger() -> Iterator[Ledger]:
+        with closing(Ledger(journal)) as opened:
+            yield opened
+
+    opened_ledger = Annotated[Ledger, Depends(ledger)]
+    routes = APIRouter(prefix="/api/v1", tags=["ledger"])
+
+    @routes.get("/entries", responses=_page_of("Entry"), response_class=Response)
+    def entries(
+        ledger: opened_ledger,
+        query: Annotated[LedgerQuery, Depends(entry_query)],
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Response:
+        """List entries, newest first. A page may hold fewer than `limit` and still have a `next`."""
+        page = ledger.search(query, limit=limit, before=decode_cursor(cursor))
+        return _json({"items": page.items, "next": None if page.next is None else encode_cursor(page.next)})
+
+    @routes.get("/entries/{entry_id}", responses=_ENTRY, response_class=Response)
+    def entry(ledger: opened_ledger, entry_id: Annotated[str, PathParameter(pattern=f"^{_UUID}$")]) -> Response:
+        """Return one entry, with the deliveries of its findings."""
+        found = _or_400(ledger.get, entry_id.lower())
+        if found is None:
+            raise HTTPException(404, "there is no such entry; it may have been forgotten by retention")
+        sequence = ledger.sequence(entry_id.lower())
+        return _json(found | {"deliveries": deliveries_of(ledger.connection, sequence)})
+
+    @routes.get("/deliveries", responses=_page_of("Delivery"), response_class=Response)
+    def deliveries(
+        ledger: opened_ledger,
+        state: DeliveryState | None = None,
+        sink: Text = "",
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Response:
+        """List deliveries, newest first."""
+        before = decode_cursor(cursor)
+        items = list_deliveries(ledger.connection, state=state, sink=sink, before=before, limit=limit)
+        return _json({"items": items, "next": encode_cursor(items[-1].id) if len(items) == limit else None})
+
+    return routes

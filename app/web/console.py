@@ -1,0 +1,52 @@
+"""The application behind the console port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+
+from app import __version__
+from app.store.database import StoreError
+from app.telemetry.metrics import Metrics
+from app.web import api, probes
+from app.web.health import Health
+
+logger = structlog.get_logger(__name__)
+
+
+class Console(FastAPI):
+    """The console; its OpenAPI document describes entries and deliveries with the schemas of the core."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if not self.openapi_schema:
+            document = get_openapi(title=self.title, version=self.version, summary=self.summary, routes=self.routes)
+            document.setdefault("components", {}).setdefault("schemas", {}).update(api.schemas())
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def console(journal: Path, health: Health, metrics: Metrics) -> Console:
+    """Return the application. Its documentation is `/api/v1/openapi.json`: no page that would load from elsewhere."""
+    app = Console(
+        title="kubewitness",
+        summary="Who changed what in this cluster.",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.include_router(probes.router(health, metrics))
+    app.include_router(api.router(journal))
+
+    @app.exception_handler(StoreError)
+    async def store_error(_request: Request, error: StoreError) -> JSONResponse:
+        logger.error("ledger cannot be read", action="read", error=str(error))
+        return JSONResponse({"detail": "the ledger cannot be read at the moment"}, status_code=503)
+
+    return app
