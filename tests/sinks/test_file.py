@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,12 @@ async def test_it_rotates_before_it_grows_too_large_and_keeps_some(tmp_path: Pat
     assert names(tmp_path) == ["changes.jsonl", "changes.jsonl.1", "changes.jsonl.2"]
 
 
+async def test_a_line_that_is_larger_than_the_limit_needs_no_empty_backup(tmp_path: Path) -> None:
+    await send(file_sink(tmp_path / "changes.jsonl", max_bytes=1), "1")
+
+    assert names(tmp_path) == ["changes.jsonl"]
+
+
 async def test_it_fills_a_file_up_to_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "changes.jsonl"
     await send(file_sink(path), "1")
@@ -109,6 +117,29 @@ async def test_it_reopens_after_somebody_else_rotated(tmp_path: Path) -> None:
 
     assert titles(tmp_path / "moved") == ["one"]
     assert titles(path) == ["two"]
+
+
+async def test_another_process_may_rotate_while_it_waits_for_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "changes.jsonl"
+    waiting = threading.Event()
+    flock = fcntl.flock
+
+    def announced(descriptor: int, operation: int) -> None:
+        waiting.set()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", announced)
+    with path.open("xb") as held:
+        flock(held, fcntl.LOCK_EX)
+        sending = asyncio.create_task(send(file_sink(path), "one"))
+        assert await asyncio.to_thread(waiting.wait, 5)
+        path.rename(tmp_path / "moved")
+    await sending
+
+    assert titles(tmp_path / "moved") == []
+    assert titles(path) == ["one"]
 
 
 async def test_a_line_that_was_torn_by_a_crash_swallows_no_other(tmp_path: Path) -> None:
