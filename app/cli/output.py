@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ DataDirOption = Annotated[
 
 SHORT_ID: Final = 18
 """Characters of an id that tell entries of one journal apart: the time and the counter of the UUIDv7."""
+
+_STEP: Final = re.compile(r"\.?[^.\[\]]+(?:\[(?:[^\]\\]|\\.)*\])*|\[(?:[^\]\\]|\\.)*\]")
+"""A step of a written path with the brackets that follow it."""
 
 _OPERATION_STYLES: Final = {"CREATE": "green", "UPDATE": "yellow", "DELETE": "red", "CONNECT": "magenta"}
 _STATE_STYLES: Final = {"pending": "yellow", "delivered": "green", "dead": "bold red"}
@@ -95,8 +99,8 @@ def _short_user(username: str) -> str:
 
 def _short_path(path: str) -> str:
     """Return the last two steps of a path, enough to know it by."""
-    steps = path.split(".")
-    return path if len(steps) <= 2 else "…" + ".".join(steps[-2:])  # noqa: PLR2004  see the docstring
+    steps = _STEP.findall(path)
+    return path if len(steps) <= 2 else "…" + "".join(steps[-2:]).removeprefix(".")  # noqa: PLR2004  see above
 
 
 def _operation(entry: Entry) -> Text:
