@@ -9,12 +9,10 @@ from typing import Any
 
 import structlog
 
-from app.delivery.queue import ClaimResult, DeliveryQueue
+from app.delivery.queue import DeliveryQueue
 from app.delivery.retry import DEFAULT_POLICY, RetryPolicy
 from app.delivery.worker import Outcome, Terms, Worker
 from app.sinks.base import Sink
-
-__all__ = ["ClaimResult", "DeliveryQueue", "Dispatcher", "Outcome"]
 
 _log = structlog.get_logger(__name__)
 

@@ -96,7 +96,7 @@ class Worker:
 
     async def _rest(self, until: datetime) -> None:
         seconds = min(until - self._terms.clock(), IDLE).total_seconds()
-        if self._stopping or seconds <= 0:
+        if seconds <= 0:
             return await asyncio.sleep(0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -113,10 +113,11 @@ class Worker:
         claimed = await self._queue.claim(self.name, limit=limit, lease=self._terms.lease)
         if not claimed.deliveries:
             return max(claimed.next_due or now + IDLE, self._terms.clock() + _SHORTEST_REST)
-        await self._send_in_order(claimed.deliveries, now + self._terms.lease - LEASE_MARGIN)
+        await self._send_in_order(claimed.deliveries, now)
         return self._terms.clock()
 
-    async def _send_in_order(self, deliveries: Sequence[Claimed], deadline: datetime) -> None:
+    async def _send_in_order(self, deliveries: Sequence[Claimed], claimed_at: datetime) -> None:
+        deadline = claimed_at + self._terms.lease - LEASE_MARGIN
         # Less than half of the lease would cut off receivers that are only slow.
         least = (self._terms.lease - LEASE_MARGIN) / 2
         untried = list(deliveries)
@@ -126,11 +127,10 @@ class Worker:
                 if budget < least or not await self._attempt(untried.pop(0), budget):
                     break
         finally:
-            await self._give_back(untried)
-
-    async def _give_back(self, untried: Sequence[Claimed]) -> None:
-        now = self._terms.clock()
-        await self._settle(*(Settlement(id=each.id, state="pending", next_attempt_at=now) for each in untried))
+            # Due since they were claimed: before whatever was added in the meantime.
+            await self._settle(
+                *(Settlement(id=each.id, state="pending", next_attempt_at=claimed_at) for each in untried)
+            )
 
     async def _attempt(self, claimed: Claimed, budget: timedelta) -> bool:
         """Send and settle one delivery; say whether the sink is in a state to take the next."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing_extensions import override
 
 from app.core.change import Entry, Resource, User
-from app.core.delivery import Claimed, Settlement
+from app.core.delivery import Claimed, ClaimResult, Settlement
 from app.core.finding import Finding, Notification
 from app.sinks.base import Sink, SinkConfig
 
@@ -42,12 +42,6 @@ class Row:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class Claims:
-    deliveries: Sequence[Claimed]
-    next_due: datetime | None
-
-
 @dataclass
 class MemoryQueue:
     """Keeps deliveries as a durable queue would; `broken` makes its calls fail."""
@@ -63,16 +57,18 @@ class MemoryQueue:
         self.rows |= {each: Row(id=each, sink=sink, due=self.clock()) for each in ids}
         return ids
 
-    async def claim(self, sink: str, *, limit: int, lease: timedelta) -> Claims:
+    async def claim(self, sink: str, *, limit: int, lease: timedelta) -> ClaimResult:
         await self._called("claim")
         pending = [row for row in self.rows.values() if row.sink == sink and row.state == "pending"]
-        free = [row for row in pending if max(row.due, row.leased_until) <= self.clock()][:limit]
+        due = [row for row in pending if max(row.due, row.leased_until) <= self.clock()]
+        free = sorted(due, key=lambda row: (row.due, row.id))[:limit]
         for row in free:
             row.leased_until = self.clock() + lease
             row.attempts += 1
         self.limits.append(limit)
         waiting = [max(row.due, row.leased_until) for row in pending if row not in free]
-        return Claims([Claimed(id=row.id, notification=notification(row)) for row in free], min(waiting, default=None))
+        claimed = tuple(Claimed(id=row.id, notification=notification(row)) for row in free)
+        return ClaimResult(deliveries=claimed, next_due=min(waiting, default=None))
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         await self._called("settle")

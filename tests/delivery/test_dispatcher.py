@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import structlog
 
-from app.delivery.dispatcher import DeliveryQueue, Dispatcher, Outcome
+from app.core.delivery import ClaimResult
+from app.delivery.dispatcher import Dispatcher
+from app.delivery.queue import DeliveryQueue
 from app.delivery.retry import RetryPolicy
+from app.delivery.worker import Outcome
 from app.sinks.base import PermanentError, TemporaryError
 from tests.delivery.fakes import START, Clock, MemoryQueue, RecordingSink
 
@@ -175,7 +178,7 @@ async def test_retry_after_is_honoured_by_the_whole_sink(
     clock.advance(seconds=1)
     dispatcher.wake(["a"])
     await queue.until(lambda: queue.states("a") == ["delivered"] * 2)
-    assert sink.sent == [first, second]
+    assert sink.sent == [second, first], "the one that was due earlier comes first"
 
 
 async def test_an_outage_costs_what_waits_behind_it_no_attempt(
@@ -193,6 +196,24 @@ async def test_an_outage_costs_what_waits_behind_it_no_attempt(
     dispatcher.wake(["a"])
     await queue.until(lambda: set(queue.states("a")) == {"delivered"})
     assert queue.limits[:3] == [32, 1, 32], "one delivery alone tries whether the sink is back"
+
+
+async def test_what_goes_back_is_sent_before_what_came_in_the_meantime(
+    queue: MemoryQueue, clock: Clock, sink: RecordingSink, run: Run
+) -> None:
+    first, second = queue.add("a", 2)
+    slow = sink.hold(first)
+    sink.fail([first], PermanentError("no"))
+    run(sink)
+    await queue.until(lambda: first in sink.tried)
+
+    clock.advance(seconds=1)
+    (third,) = queue.add("a")
+    clock.advance(seconds=30)
+    slow.set()
+    await queue.until(lambda: queue.rows[third].state == "delivered")
+
+    assert sink.sent == [second, third]
 
 
 async def test_a_pause_is_bounded(queue: MemoryQueue, clock: Clock, sink: RecordingSink, run: Run) -> None:
@@ -501,9 +522,9 @@ async def test_a_queue_that_promises_but_gives_nothing_does_not_spin(
     clock: Clock, sink: RecordingSink, run: Run
 ) -> None:
     class Liar(MemoryQueue):
-        async def claim(self, sink: str, *, limit: int, lease: timedelta) -> Any:
-            found = await super().claim(sink, limit=limit, lease=lease)
-            return type(found)((), START - LONG)
+        async def claim(self, sink: str, *, limit: int, lease: timedelta) -> ClaimResult:
+            await super().claim(sink, limit=limit, lease=lease)
+            return ClaimResult(deliveries=(), next_due=START - LONG)
 
     run.queue = Liar(clock)
     run(sink)
