@@ -32,7 +32,7 @@ class WatchedConfig:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         environ: Mapping[str, str],
         on_change: OnChange,
         on_result: OnResult,
@@ -40,7 +40,7 @@ class WatchedConfig:
         poll_seconds: float = 30,
         settle_seconds: float = 0.1,
     ) -> None:
-        """Load the file; raises ConfigError if there is no good one to begin with."""
+        """Load the file; raises ConfigError if there is no good one to begin with. No path means the defaults."""
         self._path = path
         self._environ = environ
         self._on_change = on_change
@@ -48,24 +48,27 @@ class WatchedConfig:
         self._poll_seconds = poll_seconds
         self._settle_seconds = settle_seconds
         self._lock = asyncio.Lock()
-        content = read_content(path)
-        self._seen: bytes | None = content
-        self.current: Config = read(content, str(path), environ)
+        self._seen: bytes | None = b"" if path is None else read_content(path)
+        self.current: Config = read(self._seen, str(path), environ)
         self.loaded_at: datetime = datetime.now(UTC)
         self.last_error: str | None = None
 
     async def run(self) -> None:
         """Follow the file until cancelled. File system events are a hint: the contents decide, also every 30 s."""
-        await self.refresh()
+        if self._path is None:
+            await asyncio.Event().wait()
+            return
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch())
+            group.create_task(self._watch(self._path))
             group.create_task(self._poll())
 
     async def refresh(self) -> None:
         """Take the file if its contents are new and good; else keep what is in effect."""
+        if self._path is None:
+            return
         async with self._lock:
             try:
-                content = await self._settled()
+                content = await self._settled(self._path)
             except ConfigError as error:
                 if self._seen is not None:
                     self._refuse(error)
@@ -73,12 +76,12 @@ class WatchedConfig:
             else:
                 await self._compare(content)
 
-    async def _settled(self) -> bytes:
+    async def _settled(self, path: Path) -> bytes:
         """Read until the contents stand still: a file that is being written in place may look empty, and valid."""
-        content = read_content(self._path)
+        content = read_content(path)
         while content != self._seen:
             await asyncio.sleep(self._settle_seconds)
-            before, content = content, read_content(self._path)
+            before, content = content, read_content(path)
             if content == before:
                 break
         return content
@@ -90,12 +93,14 @@ class WatchedConfig:
         try:
             config = read(content, str(self._path), self._environ)
             await self._on_change(config)
-        except (ConfigError, SinkSetupError) as error:
+        except ConfigError as error:
             self._refuse(error)
+        except SinkSetupError as error:
+            self._try_again(error)
         except Exception as error:
             # A loop boundary: what cannot take effect must not end the watch.
             log.exception("config_change_failed", path=str(self._path))
-            self._refuse(error)
+            self._try_again(error)
         else:
             self._accept(config)
 
@@ -109,15 +114,20 @@ class WatchedConfig:
         log.error("config_refused", path=str(self._path), problems=self.last_error.splitlines())
         self._on_result(False, self.last_error)
 
-    async def _watch(self) -> None:
+    def _try_again(self, error: Exception) -> None:
+        """Refuse a good file that cannot take effect now; what it needs, such as a mounted file, may still come."""
+        self._seen = None
+        self._refuse(error)
+
+    async def _watch(self, path: Path) -> None:
         try:
-            async for _ in awatch(self._path.parent, watch_filter=None, recursive=False):
+            async for _ in awatch(path.parent, watch_filter=None, recursive=False):
                 await self.refresh()
         except (OSError, RuntimeError) as error:
             # No inotify instance is left, or the folder is gone: polling goes on.
-            log.warning("config_watch_failed", path=str(self._path), error=str(error))
+            log.warning("config_watch_failed", path=str(path), error=str(error))
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(self._poll_seconds)
             await self.refresh()
+            await asyncio.sleep(self._poll_seconds)

@@ -32,6 +32,7 @@ def _upper(value: object) -> object:
 
 
 TemplateText = Annotated[str, AfterValidator(_checked_template)]
+NonEmptyTemplate = Annotated[str, Field(min_length=1), AfterValidator(_checked_template)]
 SeverityName = Annotated[Severity, BeforeValidator(_upper)]
 
 
@@ -62,9 +63,9 @@ class CreateFinding(Parameters):
     Texts may hold $name, $namespace, $kind, $user, $operation, $cluster, $node, $labels.x and $annotations.x.
     """
 
-    title: Annotated[TemplateText, Field(min_length=1, description="One line.")]
+    title: Annotated[NonEmptyTemplate, Field(description="One line.")]
     aggregation_key: Annotated[
-        TemplateText, Field(min_length=1, description="Groups findings of the same sort, such as job_failure.")
+        NonEmptyTemplate, Field(description="Groups findings of the same sort, such as job_failure.")
     ]
     description: Annotated[TemplateText | None, Field(description="A paragraph of plain text.")] = None
     severity: Annotated[SeverityName, Field(description="DEBUG, INFO, LOW, MEDIUM or HIGH.")] = Severity.HIGH
@@ -73,10 +74,10 @@ class CreateFinding(Parameters):
 class CustomiseFinding(Parameters):
     """Change the findings that earlier actions of the same playbook made."""
 
-    title: Annotated[TemplateText | None, Field(min_length=1, description="New title.")] = None
+    title: Annotated[NonEmptyTemplate | None, Field(description="New title.")] = None
     description: Annotated[TemplateText | None, Field(description="New description.")] = None
     severity: Annotated[SeverityName | None, Field(description="New severity.")] = None
-    aggregation_key: Annotated[TemplateText | None, Field(min_length=1, description="New key.")] = None
+    aggregation_key: Annotated[NonEmptyTemplate | None, Field(description="New key.")] = None
 
 
 class JsonChangeTracker(Parameters):
