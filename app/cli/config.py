@@ -59,7 +59,7 @@ def _print_problems(path: Path, problems: tuple[Problem, ...], output: Output) -
         return
     for problem in problems:
         typer.echo(str(problem), err=True)
-    typer.echo(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} in {path}", err=True)
+    typer.echo(f"{_count(len(problems), 'problem')} in {path}", err=True)
 
 
 def _print_summary(path: Path, config: Config, output: Output) -> None:
@@ -71,6 +71,10 @@ def _print_summary(path: Path, config: Config, output: Output) -> None:
         typer.echo(json.dumps(document, indent=2))
         return
     typer.echo(f"{path} is valid")
-    typer.echo(f"{len(playbooks)} playbooks: {', '.join(playbooks) or 'none'}")
-    typer.echo(f"{len(sinks)} sinks: {', '.join(sinks) or 'none'}")
+    typer.echo(f"{_count(len(playbooks), 'playbook')}: {', '.join(playbooks) or 'none'}")
+    typer.echo(f"{_count(len(sinks), 'sink')}: {', '.join(sinks) or 'none'}")
     typer.echo(f"recorded: {recorded}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -104,7 +104,7 @@ def _nearest_trigger(word: str) -> str:
     change = _ON_KIND.fullmatch(word)
     if change is None:
         return nearest(word, TRIGGERS)
-    kind = nearest(change[1], _KIND_WORDS, alike=0.8)
+    kind = nearest(change[1], _KIND_WORDS, alike=0.8 if len(change[1]) > len("node") else 0.6)
     return f"on_{kind}_{change[2]}" if kind else ""
 
 

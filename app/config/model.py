@@ -126,4 +126,15 @@ def tracker_sink(name: str, action: JsonChangeTracker) -> WebhookConfig:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the file."""
-    return {"$schema": DIALECT, **Config.model_json_schema(by_alias=True)}
+    return {"$schema": DIALECT, **_without_formats(Config.model_json_schema(by_alias=True))}
+
+
+def _without_formats(value: Any) -> Any:
+    """Leave out formats such as `uri`: in place of any value there may be `{{ env.NAME }}`."""
+    if isinstance(value, dict):
+        return {
+            key: _without_formats(inner)
+            for key, inner in value.items()
+            if not (key == "format" and isinstance(inner, str))
+        }
+    return [_without_formats(inner) for inner in value] if isinstance(value, list) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -29,7 +29,7 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Patterns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Patterns = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str]), Field(min_length=1)]
 
 
 def compile_regex(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
@@ -211,8 +211,6 @@ class Scope(_IncludeExclude):
     include: Annotated[list[ScopeItem] | None, Field(description="At least one must match.")] = None
     exclude: Annotated[list[ScopeItem] | None, Field(description="None may match.")] = None
 
-    OLDER_SELECTORS: ClassVar = SELECTORS
-
     @classmethod
     def from_match(cls, value: object) -> object:
         """Read Robusta's older `match`: one set of attributes that must all match, from the beginning of the value.
@@ -235,3 +233,7 @@ def _older_pattern(attribute: str, pattern: str) -> str:
     if attribute in SELECTORS:
         return ",".join(name + "=" + re.escape(value) for name, value, _ in _requirements(pattern, "key"))
     return f"(?:{compile_regex(pattern).pattern})(?s:.*)"
+
+
+Match = Annotated[Scope | None, BeforeValidator(Scope.from_match, json_schema_input_type=ScopeItem | Scope | None)]
+"""Robusta's older form of a sink's scope."""

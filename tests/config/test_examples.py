@@ -1,0 +1,262 @@
+"""Every example of `config/` is loaded, and told what it is about."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.config.file import load
+from app.config.model import Config, schema
+from app.core.finding import Finding
+from app.core.review import Change
+from tests.core.changes import REDACTOR, change, image_change, paths, recorded, workload
+
+FOLDER = Path(__file__).parents[2] / "config"
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+ENVIRONMENT = {"HOOK_URL": "http://localhost/hook", "CHANGES_TOKEN": "x"}
+CONTROLLER = "system:serviceaccount:kube-system:replicaset-controller"
+
+
+@cache
+def config(name: str) -> Config:
+    return load(FOLDER / f"{name}.yaml", ENVIRONMENT)
+
+
+def told(name: str, about: Change) -> list[Finding]:
+    return [each.finding for each in config(name).compile().evaluate(about, REDACTOR, "production")]
+
+
+def titles(name: str, about: Change) -> list[str]:
+    return [finding.title for finding in told(name, about)]
+
+
+def owned(kind: str, by: str, **options: Any) -> Change:
+    body = {"metadata": {"ownerReferences": [{"kind": by, "name": "web", "uid": "1"}]}}
+    return change("CREATE", kind, new=body, **options)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_loads_and_tells_somebody(name: str) -> None:
+    assert config(name).custom_playbooks
+    assert config(name).sinks
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_is_in_the_overview(name: str) -> None:
+    assert f"[{name}.yaml]({name}.yaml)" in (FOLDER / "README.md").read_text()
+
+
+def test_the_tutorial_tells_an_image_change_to_the_sink_that_it_names() -> None:
+    playbooks = config("tutorial-image-change").compile()
+
+    (each,) = playbooks.evaluate(recorded("deployment-update-set-image"), REDACTOR, "")
+
+    assert each.sinks == ("some_sink_name",)
+    assert paths(each.finding) == ["spec.template.spec.containers[nginx].image"]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        image_change(),
+        image_change(kind="StatefulSet"),
+        image_change(kind="DaemonSet"),
+        image_change(kind="CronJob"),
+        change("UPDATE", "Pod", old={"spec": {"containers": [{"name": "a", "image": "x"}]}},
+               new={"spec": {"containers": [{"name": "a", "image": "y"}]}}),
+        change("UPDATE", "Pod", subresource="ephemeralcontainers", old={"spec": {}},
+               new={"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox"}]}}),
+        change("CREATE", "Pod", new={"spec": {"containers": [{"name": "a", "image": "x"}]}}),
+        owned("Pod", "SparkApplication"),
+        owned("ReplicaSet", "Rollout"),
+    ],
+    ids=lambda about: f"{about.operation} {about.resource.kind}",
+)  # fmt: skip
+def test_any_new_image_is_told_once(about: Change) -> None:
+    assert len(told("any-pod-image", about)) == 1
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        change("UPDATE", old=workload("a", 1), new=workload("a", 2)),
+        owned("ReplicaSet", "Deployment", user="system:serviceaccount:kube-system:deployment-controller"),
+        owned("Pod", "ReplicaSet", user=CONTROLLER),
+        owned("Pod", "DaemonSet"),
+        owned("Pod", "Job"),
+        owned("Pod", "Node"),
+        recorded("replicaset-create-by-controller"),
+        recorded("replicaset-update-by-controller"),
+        recorded("pod-delete-first-review"),
+        change("CREATE", "Pod", subresource="eviction"),
+    ],
+    ids=lambda about: f"{about.operation} {about.resource.kind}",
+)
+def test_what_follows_from_a_told_image_is_not_told_again(about: Change) -> None:
+    assert told("any-pod-image", about) == []
+
+
+def ingress(host: str, **options: Any) -> Change:
+    return change(
+        "UPDATE",
+        "Ingress",
+        old={"spec": {"rules": [{"host": "a"}]}},
+        new={"spec": {"rules": [{"host": host}]}},
+        **options,
+    )
+
+
+def test_an_ingress_is_told_when_it_routes_differently() -> None:
+    assert titles("ingresses", ingress("b")) == ["Ingress shop/web: update by alice"]
+    assert titles("ingresses", change("DELETE", "Ingress")) == ["Ingress shop/web: delete by alice"]
+    assert titles("ingresses", change("CREATE", "IngressClass", namespace="")) == ["IngressClass/web created"]
+    assert titles("ingresses", ingress("a")) == []
+
+
+def test_an_ingress_is_told_when_its_options_change() -> None:
+    about = change(
+        "UPDATE",
+        "Ingress",
+        old={"metadata": {"annotations": {"a": "1"}}},
+        new={"metadata": {"annotations": {"a": "2"}}},
+    )
+
+    assert paths(told("ingresses", about)[0]) == ["metadata.annotations.a"]
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        (
+            change("CREATE", "ClusterRoleBinding", namespace=""),
+            ["Permissions: ClusterRoleBinding web, create by alice"],
+        ),
+        (
+            change("UPDATE", "Role", old={"rules": []}, new={"rules": [{"verbs": ["*"]}]}),
+            ["Permissions: Role web, update by alice"],
+        ),
+        (
+            change(
+                "UPDATE",
+                "ClusterRole",
+                old={"rules": []},
+                new={"rules": [{}]},
+                user="system:serviceaccount:kube-system:clusterrole-aggregation-controller",
+            ),
+            [],
+        ),
+        (change("CREATE", "ServiceAccount"), ["ServiceAccount/shop/web created"]),
+        (change("CREATE", "ServiceAccount", subresource="token"), []),
+        (recorded("secret-update"), ["Secret/default/s updated"]),
+        (change("CREATE", "Secret", new={"type": "helm.sh/release.v1"}), []),
+        (change("DELETE", "NetworkPolicy"), ["NetworkPolicy/shop/web deleted"]),
+        (
+            change(
+                "UPDATE",
+                "Namespace",
+                name="shop",
+                old={"metadata": {"labels": {}}},
+                new={"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}},
+            ),
+            ["Namespace/shop updated"],
+        ),
+        (
+            change("CONNECT", "Pod", subresource="exec", new={"command": ["sh"]}),
+            ["alice entered Pod shop/web"],
+        ),
+        (change("CONNECT", "Pod", subresource="exec", user="system:serviceaccount:ci:runner"), []),
+        (change("CONNECT", "Pod", subresource="proxy"), []),
+        (image_change(), []),
+    ],
+)
+def test_security_tells_who_may_do_what_and_who_entered_a_pod(about: Change, expected: list[str]) -> None:
+    assert titles("security", about) == expected
+
+
+def test_security_shows_no_secret() -> None:
+    (finding,) = told("security", recorded("secret-update"))
+
+    (block,) = finding.blocks
+    assert all(value.startswith("redacted:") for value in [block.changes[0].old, block.changes[0].new])  # type: ignore[union-attr]
+
+
+def certificate(operation: str, names: list[str], **options: Any) -> Change:
+    return change(
+        operation,
+        "Certificate",
+        group="cert-manager.io",
+        old={"spec": {"dnsNames": ["a"], "revisionHistoryLimit": 1}},
+        new={"spec": {"dnsNames": names, "revisionHistoryLimit": 2}},
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        (certificate("UPDATE", ["a", "b"]), ["Certificate/shop/web updated"]),
+        (certificate("UPDATE", ["a"]), []),
+        (certificate("DELETE", []), ["Certificate/shop/web deleted"]),
+        (change("CREATE", "Application", group="argoproj.io"), ["Application/shop/web created"]),
+        (change("CREATE", "Workflow", group="argoproj.io"), []),
+        (change("CREATE", "CustomResourceDefinition", namespace=""), ["CustomResourceDefinition/web created"]),
+    ],
+)
+def test_custom_resources_are_told(about: Change, expected: list[str]) -> None:
+    assert titles("custom-resource", about) == expected
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("alice", ["alice scaled Deployment shop/web"]),
+        ("system:serviceaccount:kube-system:horizontal-pod-autoscaler", []),
+    ],
+)
+@pytest.mark.parametrize("subresource", ["", "scale"])
+def test_scaling_by_people_is_told(user: str, subresource: str, expected: list[str]) -> None:
+    about = change(old={"spec": {"replicas": 1}}, new={"spec": {"replicas": 3}}, subresource=subresource, user=user)
+
+    assert titles("scale", about) == expected
+
+
+def test_a_recorded_kubectl_scale_is_told() -> None:
+    (finding,) = told("scale", recorded("deployment-scale-subresource"))
+
+    assert paths(finding) == ["spec.replicas"]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("deployment-update-label", 1),
+        ("deployment-scale-subresource", 1),
+        ("configmap-create", 1),
+        ("replicaset-create-by-controller", 1),
+        ("secret-update", 1),
+        ("deployment-status-update-by-controller", 0),
+        ("deployment-update-managed-fields-only", 0),
+    ],
+)
+def test_everything_tells_every_change_but_that_of_the_status(name: str, count: int) -> None:
+    assert len(told("everything-to-stdout", recorded(name))) == count
+
+
+def keys_of(schema: dict[str, Any], *models: str) -> set[str]:
+    return {key for model in models for key in schema["$defs"][model]["properties"]}
+
+
+def test_the_full_example_has_every_option() -> None:
+    models = (
+        "Playbook", "ChangeTrigger", "ChangeFilters", "ChangeScope", "ScopeItem", "OperationTrigger",
+        "CustomResourceTrigger", "ActionItem", "ResourceBabysitter", "CreateFinding", "CustomiseFinding",
+        "JsonChangeTracker", "JobEventsEnricher", "JobPodEnricher", "Record", "GlobalConfig", "Redact", "StdoutConfig",
+    )  # fmt: skip
+    text = (FOLDER / "full.yaml").read_text()
+
+    missing = {key for key in keys_of(schema(), *models) if f"{key}:" not in text}
+
+    assert missing == set()

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from app.config.file import load, read
+from app.config.model import Config
+from app.config.problems import ConfigError, Problem
+
+PLAYBOOK = """
+customPlaybooks:
+- triggers:
+  - {trigger}
+  actions:
+  - {action}
+"""
+NOTHING: Mapping[str, str] = {}
+
+
+def problems(text: str, environ: Mapping[str, str] = NOTHING) -> tuple[Problem, ...]:
+    with pytest.raises(ConfigError) as caught:
+        read(text.encode(), "c.yaml", environ)
+    return caught.value.problems
+
+
+def problem(text: str, environ: Mapping[str, str] = NOTHING) -> Problem:
+    (only,) = problems(text, environ)
+    return only
+
+
+def playbook(trigger: str = "on_pod_update: {}", action: str = "resource_babysitter: {}") -> str:
+    return PLAYBOOK.format(trigger=trigger, action=action)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "---", "customPlaybooks:\nsinksConfig:\nrecord:\nglobalConfig:\n"])
+def test_an_empty_file_has_the_defaults(text: str) -> None:
+    assert read(text.encode(), "c.yaml", {}) == Config()
+
+
+def test_a_file_is_loaded_from_disk(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("globalConfig: {cluster_name: blue, console_url: 'https://witness.example.com'}")
+
+    config = load(path, {})
+
+    assert config.global_config.cluster_name == "blue"
+
+
+def test_a_file_that_is_not_there_is_a_problem_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read: No such file or directory"):
+        load(tmp_path / "absent.yaml", {})
+
+
+def test_every_problem_is_told_at_once_from_top_to_bottom() -> None:
+    found = problems("recrod: {}\n" + playbook("on_pdo_update: {}", "resource_babysiter: {}") + "  sinks: [nobody]\n")
+
+    assert [(each.line, each.column, each.suggestion) for each in found] == [
+        (1, 1, "record"),
+        (5, 5, "on_pod_update"),
+        (7, 5, "resource_babysitter"),
+        (8, 11, ""),
+    ]
+
+
+def test_a_problem_reads_like_that_of_a_compiler() -> None:
+    text = playbook("on_deploymet_update: {}")
+
+    assert str(problem(text)) == (
+        "c.yaml:4:5: customPlaybooks[0].triggers[0].on_deploymet_update: unknown trigger 'on_deploymet_update' "
+        "(did you mean on_deployment_update?)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "suggestion"),
+    [
+        (playbook("on_pod_updated: {}"), "unknown trigger", "on_pod_update"),
+        (playbook("on_kubernetes_any_resource_updat: {}"), "unknown trigger", "on_kubernetes_any_resource_update"),
+        (playbook("on_pod_update: {name_prefx: a}"), "unknown key 'name_prefx'", "name_prefix"),
+        (playbook("on_pod_update: {change_filters: {inclde: []}}"), "unknown key 'inclde'", "include"),
+        (playbook("on_pod_update: {scope: {include: [{nam: x}]}}"), "unknown key 'nam'", "name"),
+        (playbook(action="resource_babysiter: {}"), "unknown action", "resource_babysitter"),
+        (playbook(action="resource_babysitter: {omited_fields: []}"), "unknown key", "omitted_fields"),
+        (playbook() + "  stopp: true", "unknown key 'stopp'", "stop"),
+        ("sinksConfig: [{stdot_sink: {name: a}}]", "unknown sink type 'stdot_sink'", "stdout_sink"),
+        ("sinksConfig: [{stdout_sink: {name: a, formt: text}}]", "unknown key 'formt'", "format"),
+        ("globalConfig: {cluster: a}", "unknown key 'cluster'", "cluster_name"),
+        ("record: {exclud: []}", "unknown key 'exclud'", "exclude"),
+        (
+            playbook("on_kubernetes_resource_operation: {resources: [deploymnet]}"),
+            "unknown resource 'deploymnet'",
+            "deployment",
+        ),
+        (playbook("on_kubernetes_resource_operation: {operations: [updat]}"), "should be 'create'", "update"),
+        (playbook(action="create_finding: {title: $nmae, aggregation_key: k}"), "unknown variable", "$name"),
+        (
+            playbook(action="create_finding: {title: t, aggregation_key: k, severity: HIHG}"),
+            "should be 'DEBUG', 'INFO'",
+            "HIGH",
+        ),
+        ("clusterName: blue", "is not read here", "globalConfig.cluster_name"),
+        ("builtinPlaybooks: []", "is not read here", "customPlaybooks"),
+    ],
+)
+def test_a_wrong_word_names_the_nearest_right_one(text: str, message: str, suggestion: str) -> None:
+    only = problem(text)
+
+    assert message in only.message
+    assert only.suggestion == suggestion
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            playbook("on_certificate_update: {}"),
+            "for a custom resource write on_resource_update: {group: ..., kind: ...}",
+        ),
+        (playbook("on_prometheus_alert: {}"), "unknown trigger 'on_prometheus_alert'"),
+        (playbook("on_pod_update"), "needs a colon: write on_pod_update: {}"),
+        (playbook("on_pod_update: {}\n    name_prefix: a"), "exactly one trigger, found 2"),
+        (playbook("on_pod_update: 3"), "should be a mapping of options"),
+        (playbook(action="create_finding: {title: t}"), "lacks the key 'aggregation_key'"),
+        (playbook(action="resource_babysitter: {fields_to_monitor: image}"), "should be a list"),
+        (playbook(action="resource_babysitter: {fields_to_monitor: ['a..b']}"), "'a..b' is not a field pattern"),
+        (playbook("on_pod_update: {scope: {include: [{name: '('}]}}"), "'(' is not a regular expression"),
+        (playbook("on_pod_update: {scope: {include: [{namespace_labels: 'a=b'}]}}"), "labels of the namespace"),
+        ("customPlaybooks: [{triggers: [{on_pod_update: {}}]}]", "lacks the key 'actions'"),
+        ("kubewatch: {}", "is a Helm value of Robusta that has no counterpart here"),
+        ("sinksConfig: [{slack_of_another_kind: {}}]", "unknown sink type"),
+        ("record: {status: maybe}", "should be a boolean"),
+        ("record: {exclude: [{}]}", "names no attribute"),
+        ("globalConfig: {console_url: nowhere}", "should be a URL"),
+        ("globalConfig: {redact: {field_patterns: ['a[b']}}", "is not a field pattern"),
+        ("globalConfig: {redact: {value_patterns: ['(']}}", "is not a regular expression"),
+        ("globalConfig: {cluster_name: a, cluster_name: b}", "is written twice, first in line 1"),
+        ("- 1", "must be a mapping"),
+        (
+            playbook(action="json_change_tracker: {url: 'http://localhost', headers: {'a b': c}}"),
+            "'a b' is not a header name",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(text: str, message: str) -> None:
+    assert message in problem(text).message
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (playbook("on_pod_update: {labels_selector: nothing}"), (4, 38)),
+        (playbook(action="create_finding: {title: t}"), (6, 5)),
+        (playbook() + "  stop: [1]\n", (7, 9)),
+        ("# comment\n\nglobalConfig:\n  cluster_name:\n    deep: 1\n", (5, 5)),
+    ],
+)
+def test_a_problem_names_its_line_and_column(text: str, place: tuple[int, int]) -> None:
+    only = problem(text)
+
+    assert (only.line, only.column) == place
+
+
+def test_a_playbook_that_names_an_undeclared_sink_is_an_error() -> None:
+    text = playbook() + "  sinks: [lgos, logs]\nsinksConfig: [{stdout_sink: {name: logs}}]\n"
+
+    only = problem(text)
+
+    assert only.message == "no sink is named 'lgos': there are logs"
+    assert (only.line, only.column, only.suggestion) == (7, 11, "logs")
+
+
+def test_two_sinks_with_one_name_are_an_error() -> None:
+    only = problem("sinksConfig:\n- stdout_sink: {name: logs}\n- file_sink: {name: logs}\n")
+
+    assert (only.line, only.message) == (3, "another sink is already named 'logs'")
+
+
+def test_names_of_implicit_sinks_cannot_be_taken() -> None:
+    assert "are kept for" in problem("sinksConfig: [{stdout_sink: {name: 'json_change_tracker:1'}}]").message
+
+
+def test_implicit_sinks_come_after_the_declared_ones() -> None:
+    text = playbook(action="json_change_tracker: {url: 'http://localhost/a', headers: {X-Key: k}}")
+
+    config = read((text + "sinksConfig: [{stdout_sink: {name: logs}}]").encode(), "c.yaml", {})
+
+    assert [sink.name for sink in config.sinks] == ["logs", "json_change_tracker:1"]
+    assert config.sinks[1].default is False
+    assert config.sinks[1].model_dump()["format"] == "object"
+
+
+SECRET = "hunter2hunter2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sinksConfig: [{webhook_sink: {name: a, url: {{ env.SECRET }}}}]",
+        "sinksConfig: [{webhook_sink: {name: a, url: '{{ env.SECRET }}'}}]",
+        f"sinksConfig: [{{webhook_sink: {{name: a, url: {SECRET}}}}}]",
+        f"sinksConfig: [{{webhook_sink: {{name: a, url: 'http://localhost', secret: {SECRET}!}}}}]",
+        f"sinksConfig: [{{webhook_sink: {{name: a, url: 'http://localhost', headers: {SECRET}}}}}]",
+        f"sinksConfig: [{{webhook_sink: *{SECRET}}}]",
+        f"sinksConfig: [{{webhook_sink: !{SECRET} x}}]",
+        f'sinksConfig: ["{SECRET}',
+        f"sinksConfig: {{ [ {SECRET}",
+        f"a: b: {SECRET}",
+        f"sinksConfig: {SECRET}",
+        f"sinksConfig: [{SECRET}]",
+        f"record: {SECRET}",
+        f"record: {{status: {SECRET}}}",
+        f"globalConfig: {{redact: {{value_patterns: ['{SECRET}(']}}}}",
+        playbook(action=f"json_change_tracker: {{url: {SECRET}}}"),
+        playbook(action=f"create_finding: {SECRET}"),
+        playbook(SECRET),
+    ],
+)
+def test_no_value_is_repeated_in_a_problem(text: str) -> None:
+    found = problems(text, {"SECRET": SECRET})
+
+    assert SECRET not in "\n".join(map(str, found))
