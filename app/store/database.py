@@ -38,6 +38,8 @@ def connect_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if synchronous == 'NORMAL' else 'FULL'}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_size_limit = 67108864")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    connection.execute("PRAGMA cache_size = -16384")
     migrate(connection)
     return connection
 

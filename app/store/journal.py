@@ -1,14 +1,17 @@
 """The journal: appends that are durable when they return, and the queue of deliveries.
 
 One thread owns the writing connection. All that waits at one moment shares one transaction and one sync (group
-commit), so the price of durability is paid per batch. Rows of a batch go in as multi-row inserts: a statement per row
-would give up and win back the interpreter lock each time, which under load costs more than the insert.
+commit), so the price of durability is paid per batch. A batch is handed over when the writer is idle and a whole turn
+of the event loop brought nothing new: a lone record is written at once, a crowd is written together. Rows of a batch
+go in as multi-row inserts: a statement per row would give up and win back the interpreter lock each time, which under
+load costs more than the insert.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import fcntl
 import os
 import queue
@@ -30,7 +33,10 @@ T = TypeVar("T")
 Appended = Literal["recorded", "pending", "lost"]
 """What became of a record: durable; waiting for the disk; given up because too much waits already."""
 
-_BATCH: Final = 512
+_BATCH: Final = 256
+_LINGER_SECONDS: Final = 0.002
+"""How long a batch may grow while every turn of the event loop brings more; within the budget by far."""
+
 _CHUNKS: Final = (64, 16, 4, 1)
 _RETRY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -87,6 +93,11 @@ class _Call(msgspec.Struct, Generic[T], eq=False):
     result: T | None = None
 
 
+_Batch = list["_Append | _Call[Any]"]
+_Committed = tuple[_Batch, frozenset[str]]
+"""A batch, and the sinks that it has deliveries for."""
+
+
 class Journal:
     """The writing side of the store. `start` and every coroutine belong to one event loop.
 
@@ -113,7 +124,12 @@ class Journal:
         self._budget = commit_budget
         self._max_pending_bytes = max_pending_bytes
         self._observer = observer or JournalObserver()
-        self._queue: queue.SimpleQueue[_Append | _Call[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._next: _Batch = []
+        self._next_since = 0.0
+        self._writing = False
+        self._armed = False
+        self._idle = asyncio.Event()
         self._waiting: collections.deque[tuple[float, asyncio.Future[Appended]]] = collections.deque()
         self._pending_bytes = 0
         self._pending_since: float | None = None
@@ -165,11 +181,11 @@ class Journal:
             self._pending_since = time.monotonic()
         if self.last_error is not None:
             # The disk refuses at the moment: waiting would only slow the cluster down.
-            self._queue.put(_Append(record, size, None))
+            self._submit(_Append(record, size, None))
             return "pending"
         future: asyncio.Future[Appended] = self._loop.create_future()
         self._waiting.append((self._loop.time() + self._budget, future))
-        self._queue.put(_Append(record, size, future))
+        self._submit(_Append(record, size, future))
         return await future
 
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -178,14 +194,42 @@ class Journal:
         `work` may run more than once, where a commit fails, and must not raise sqlite3.IntegrityError.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Call(work, future))
+        self._submit(_Call(work, future))
         return await future
+
+    def _submit(self, item: _Append | _Call[Any]) -> None:
+        if not self._next:
+            self._next_since = self._loop.time()
+        self._next.append(item)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._next and not self._armed and not self._writing:
+            self._armed = True
+            self._loop.call_soon(self._hand_over, len(self._next))
+
+    def _hand_over(self, seen: int) -> None:
+        """Give the batch to the writer, unless this turn of the event loop made it grow and it may grow further."""
+        self._armed = False
+        size = len(self._next)
+        if self._writing or not size:
+            return
+        if seen < size < _BATCH and self._loop.time() - self._next_since < _LINGER_SECONDS:
+            self._arm()
+            return
+        self._writing = True
+        self._queue.put(self._next[:_BATCH])
+        self._next = self._next[_BATCH:]
 
     async def close(self, timeout_seconds: float) -> int:
         """Write what waits and close the file; return how many records could not be written in that time."""
-        self._queue.put(None)
-        await self._loop.run_in_executor(None, self._thread.join, timeout_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while self._writing or self._next:
+                    self._idle.clear()
+                    await self._idle.wait()
         self._give_up.set()
+        self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join, 1.0)
         self._ticker.cancel()
         lost = self._pending
@@ -206,34 +250,25 @@ class Journal:
                     future.set_result("pending")
 
     def _write(self) -> None:
-        """Run the writer: take all that waits, commit it, tell the event loop. Ends with the file closed."""
-        running = True
-        while running:
-            batch: list[_Append | _Call[Any]] = []
-            item = self._queue.get()
-            while True:
-                if item is None:
-                    running = False
-                    break
-                batch.append(item)
-                if len(batch) >= _BATCH or self._queue.empty():
-                    break
-                item = self._queue.get()
-            if batch and not self._commit_until_done(batch):
+        """Run the writer: commit one batch after another. Ends with the file closed."""
+        while (batch := self._queue.get()) is not None:
+            done: list[_Committed] = []
+            if not self._commit_until_done(batch, done):
                 break
+            self._to_loop(self._finish, done)
         self._connection.close()
 
-    def _commit_until_done(self, batch: list[_Append | _Call[Any]]) -> bool:
+    def _commit_until_done(self, batch: _Batch, done: list[_Committed]) -> bool:
         attempt = 0
         while True:
             try:
-                self._commit(batch)
+                done.append((batch, self._commit(batch)))
             except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError) as error:
                 self._rollback()
                 if len(batch) == 1:
-                    self._refuse(batch[0], error)
+                    done.append((batch, self._refuse(batch[0], error)))
                     return True
-                outcomes = [self._commit_until_done([item]) for item in batch]
+                outcomes = [self._commit_until_done([item], done) for item in batch]
                 return all(outcomes)
             except sqlite3.Error as error:
                 self._rollback()
@@ -245,7 +280,8 @@ class Journal:
             else:
                 return True
 
-    def _commit(self, batch: list[_Append | _Call[Any]]) -> None:
+    def _commit(self, batch: _Batch) -> frozenset[str]:
+        """Write the batch; return the sinks that it has deliveries for."""
         started = time.perf_counter()
         appends = [item for item in batch if isinstance(item, _Append)]
         connection = self._connection
@@ -263,10 +299,18 @@ class Journal:
         if self.last_error is not None:
             logger.warning("journal recovered", action="recovered")
             self.last_error = None
-        self._to_loop(self._settle, batch, frozenset(sinks))
+        return frozenset(sinks)
 
-    def _settle(self, batch: list[_Append | _Call[Any]], sinks: frozenset[str]) -> None:
-        """Answer everybody whose item was committed; runs in the event loop."""
+    def _finish(self, done: list[_Committed]) -> None:
+        """Take the writer back; runs in the event loop."""
+        self._writing = False
+        for batch, sinks in done:
+            self._settle(batch, sinks)
+        self._idle.set()
+        self._arm()
+
+    def _settle(self, batch: _Batch, sinks: frozenset[str]) -> None:
+        """Answer everybody whose item was committed."""
         for item in batch:
             if isinstance(item, _Append):
                 self._pending -= 1
@@ -282,7 +326,7 @@ class Journal:
         if sinks:
             self.on_deliveries(sinks)
 
-    def _report_failure(self, error: str, batch: list[_Append | _Call[Any]]) -> None:
+    def _report_failure(self, error: str, batch: _Batch) -> None:
         if self.last_error != error:
             logger.error("journal cannot write", action="retry", error=error, entries=len(batch))
         self.last_error = error
@@ -295,14 +339,14 @@ class Journal:
             if not future.done():
                 future.set_result("pending")
 
-    def _refuse(self, item: _Append | _Call[Any], error: Exception) -> None:
+    def _refuse(self, item: _Append | _Call[Any], error: Exception) -> frozenset[str]:
         """Give up one item that the database will never take, so that it holds up no other."""
         if isinstance(item, _Call):
             self._to_loop(_fail, item.future, error)
-            return
-        self._observer.lost(1, "refused")
-        logger.error("entry lost", action="lost", reason="refused", error=type(error).__name__)
-        self._to_loop(self._settle, [item], frozenset())
+        else:
+            self._observer.lost(1, "refused")
+            logger.error("entry lost", action="lost", reason="refused", error=type(error).__name__)
+        return frozenset()
 
     def _rollback(self) -> None:
         if self._connection.in_transaction:
