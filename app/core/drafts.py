@@ -17,7 +17,7 @@ from app.core.actions import (
     ResourceBabysitter,
 )
 from app.core.diff import Delta
-from app.core.facts import current, node
+from app.core.facts import current
 from app.core.fields import NO_STATUS, FieldSelection, names_status
 from app.core.finding import Block, DiffBlock, JsonBlock, Severity, TextBlock
 from app.core.paths import parse
@@ -25,13 +25,13 @@ from app.core.redact import Redactor
 from app.core.review import Change
 from app.core.single import Parameters
 from app.core.templates import Look, Template, compile_template
+from app.core.wording import account, title
 
 RESOURCE_CHANGE: Final = "ConfigurationChange/KubernetesResource/Change"
 """Robusta's aggregation key of the findings of resource_babysitter."""
 
 JOB_FAILURE: Final = "job_failure"
 TOO_LARGE: Final = "The objects were too large to be compared."
-_PAST: Final = {"CREATE": "created", "UPDATE": "updated", "DELETE": "deleted", "CONNECT": "connected"}
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,28 +76,6 @@ def compile_action(parameters: Parameters, receiver: str) -> Step:
     raise TypeError(f"{type(parameters).__name__} is not an action")
 
 
-def change_look(change: Change, redactor: Redactor, cluster: str) -> Look:
-    """Return the reader of template variables for a change; labels and annotations are redacted."""
-    resource = change.resource
-    values = {
-        "name": resource.name,
-        "namespace": resource.namespace,
-        "kind": resource.kind,
-        "user": change.user.username,
-        "operation": change.operation.lower(),
-        "cluster": cluster,
-    }
-
-    def look(variable: str) -> str:
-        head, _, key = variable.partition(".")
-        if key:
-            strings = change.labels if head == "labels" else change.annotations
-            return redactor.strings({key: strings[key]})[key] if key in strings else ""
-        return node(change) if variable == "node" else values[variable]
-
-    return look
-
-
 def asks_for_status(parameters: Parameters) -> bool:
     """Say whether the action is about status changes, so that they must fire its playbook."""
     return isinstance(parameters, ResourceBabysitter) and names_status(parameters.fields_to_monitor or ())
@@ -107,20 +85,6 @@ def redacted(situation: Situation, change: Change, deltas: tuple[Delta, ...]) ->
     """Return the block of the deltas as they may be shown."""
     kind = change.resource.kind
     return DiffBlock(tuple(situation.redactor.change(kind, delta) for delta in deltas))
-
-
-def title(change: Change) -> str:
-    """Return `Deployment/shop/web updated`, as Robusta writes it."""
-    part = f" ({change.resource.subresource})" if change.operation == "CONNECT" else ""
-    return f"{change.resource} {_PAST.get(change.operation, 'changed')}{part}"
-
-
-def account(change: Change) -> str:
-    """Say who did it and with what, such as `Updated by alice with kubectl-edit`."""
-    pod = f" (Pod {change.actor.pod})" if change.actor.pod else ""
-    tool = f" with {change.field_manager}" if change.field_manager else ""
-    verb = _PAST.get(change.operation, "changed").capitalize()
-    return f"{verb} by {change.user.username or 'an unknown user'}{pod}{tool}."
 
 
 def _is_named(field: str, monitored: list[str]) -> bool:

@@ -14,7 +14,7 @@ from app.core.actions import (
     JsonChangeTracker,
     ResourceBabysitter,
 )
-from app.core.drafts import Draft, Situation, Step, asks_for_status, change_look, compile_action
+from app.core.drafts import Draft, Situation, Step, asks_for_status, compile_action
 from app.core.facts import ChangeFacts
 from app.core.finding import Block, Finding
 from app.core.firing import Firing, GroupKind, compile_trigger, object_test
@@ -25,6 +25,7 @@ from app.core.scope import Facts
 from app.core.single import Parameters
 from app.core.templates import Look
 from app.core.triggers import JOB_FAILURE, ObjectTrigger, TriggerItem
+from app.core.wording import change_look
 
 TRACKER: Final = "json_change_tracker"
 
@@ -41,7 +42,8 @@ class Playbook(BaseModel):
     triggers: Annotated[list[TriggerItem], Field(min_length=1, description="When to act: any of these.")]
     actions: Annotated[list[ActionItem], Field(min_length=1, description="What to do, in this order.")]
     sinks: Annotated[
-        list[str] | None, Field(description="Names of the sinks to tell; by default all with `default: true`.")
+        list[str] | None,
+        Field(description="Names of the sinks to tell; by default all with `default: true`. [] tells none."),
     ] = None
     stop: Annotated[
         bool, Field(description="Later playbooks do not see a change about which this one made a finding.")
@@ -88,7 +90,7 @@ class CompiledPlaybook(msgspec.Struct, frozen=True):
     label: str
     firings: tuple[Firing, ...]
     steps: tuple[Step, ...]
-    sinks: tuple[str, ...]
+    sinks: tuple[str, ...] | None
     stop: bool
     status: bool
     jobs: tuple[Callable[[Facts], bool], ...]
@@ -201,9 +203,9 @@ class Playbooks:
             severity=draft.severity,
             aggregation_key=draft.aggregation_key,
             blocks=draft.blocks,
-            sinks=(draft.receiver,) if draft.receiver else playbook.sinks,
+            sinks=(draft.receiver,) if draft.receiver else playbook.sinks or (),
         )
-        if draft.receiver:
+        if draft.receiver or playbook.sinks == ():
             return RoutedFinding(finding, finding.sinks)
         return RoutedFinding(finding, route(self._routes, finding, finding_facts(finding, draft.type, subject)))
 
@@ -229,7 +231,7 @@ def _compile(playbook: Playbook, receivers: Iterator[str]) -> CompiledPlaybook:
             compile_action(action, next(receivers) if isinstance(action, JsonChangeTracker) else "")
             for action in actions
         ),
-        sinks=tuple(playbook.sinks or ()),
+        sinks=None if playbook.sinks is None else tuple(playbook.sinks),
         stop=playbook.stop,
         status=any(map(asks_for_status, actions)),
         jobs=tuple(

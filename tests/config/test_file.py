@@ -162,6 +162,13 @@ def test_a_problem_names_its_line_and_column(text: str, place: tuple[int, int]) 
     assert (only.line, only.column) == place
 
 
+def test_a_variable_that_is_not_set_is_one_problem() -> None:
+    only = problem('sinksConfig: [{webhook_sink: {name: a, url: "{{ env.HOOK_URl }}"}}]', {"HOOK_URL": "x"})
+
+    assert only.message == "the environment variable HOOK_URl is not set"
+    assert only.suggestion == "{{ env.HOOK_URL }}"
+
+
 def test_a_playbook_that_names_an_undeclared_sink_is_an_error() -> None:
     text = playbook() + "  sinks: [lgos, logs]\nsinksConfig: [{stdout_sink: {name: logs}}]\n"
 

@@ -141,6 +141,10 @@ def test_the_scope_of_a_sink_decides_what_it_takes(item: dict[str, Any], expecte
     assert receivers([sink("a", scope={"exclude": [item]})]) == (() if expected else ("a",))
 
 
+def test_a_finding_goes_nowhere_if_no_sink_is_named_on_purpose() -> None:
+    assert receivers([sink("a")], named="[]") == ()
+
+
 def test_the_scope_of_a_named_sink_holds_too() -> None:
     assert receivers([sink("a", scope={"exclude": [{"name": "web"}]})], named="[a]") == ()
 
@@ -252,6 +256,19 @@ def test_an_enricher_alone_makes_a_finding_of_its_own() -> None:
         blocks=(TextBlock("JobInfoEnricher"),),
     )
     assert each.finding == expected
+
+
+def test_stop_keeps_a_told_failure_from_later_playbooks() -> None:
+    say = "actions: [create_finding: {title: t, aggregation_key: k}]"
+    silent = "{triggers: [on_job_failure: {}, on_pod_update: {}], actions: [resource_babysitter: {}], stop: true}"
+
+    stopped = failed(
+        f"[{{triggers: [on_job_failure: {{}}], {say}, stop: true}}, {{triggers: [on_job_failure: {{}}], {say}}}]"
+    )
+    passed_on = failed(f"[{silent}, {{triggers: [on_job_failure: {{}}], {say}}}]")
+
+    assert len(stopped) == 1
+    assert len(passed_on) == 1
 
 
 def test_a_change_of_a_job_does_not_fire_on_its_failure() -> None:
