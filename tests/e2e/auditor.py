@@ -71,9 +71,11 @@ class Auditor:
         """Describe the webhook that leads to this program."""
         return Webhook(name=name, port=self._admission_port, authority=self.certificates / "ca.crt", **options)
 
-    def get(self, path: str, **parameters: str) -> httpx.Response:
+    def get(self, path: str, /, **parameters: str) -> httpx.Response:
         """GET a page of the console; only 2xx returns."""
-        return self._console.get(path, params=parameters).raise_for_status()
+        answer = self._console.get(path, params=parameters)
+        assert answer.is_success, f"GET {answer.url} answered {answer.status_code}: {answer.text}"
+        return answer
 
     def entries(self, **filters: str) -> list[Document]:
         """Every entry of the ledger that the filters leave, newest first, over as many pages as it takes."""
