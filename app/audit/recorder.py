@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -80,26 +81,40 @@ class Recorder:
         seen = self._seen.get(review.request.uid)
         if seen is not None:
             return Recorded(seen)
+        try:
+            made = self._record_of(review)
+        except RecursionError:
+            made = self._record_of(_without_objects(review))
+        if made is None:
+            return None
+        entry_id, record = made
+        self._remember(review.request.uid, entry_id)
+        result: Appended = "lost"
+        try:
+            result = await self._journal.append(record)
+        finally:
+            if result == "lost":
+                self._seen.pop(review.request.uid, None)
+        return Recorded(entry_id, result)
+
+    def _record_of(self, review: Review) -> tuple[str, Record] | None:
+        """Return what is to be appended, with the entry's id; raises RecursionError for what is nested too deeply."""
         rules = self.rules
         change = self._interpret(review)
-        routed = () if change.dry_run or change.truncated else rules.evaluate(change)
+        routed = () if change.dry_run else rules.evaluate(change)
         deltas = self._recorded_deltas(change, bool(routed), rules)
         if not routed and not (_says_something(change, deltas) and rules.selects(change)):
             return None
         now = time.time_ns()
         sequence, entry_id = self._ids.next(now // 1_000_000, self._random())
-        self._remember(review.request.uid, entry_id)
         entry = _entry(entry_id, now, review.request.uid, change, deltas, routed, rules)
         findings = tuple(
             FindingRow(ordinal, finding_body(each.finding), tuple(each.sinks)) for ordinal, each in enumerate(routed)
         )
-        return Recorded(entry_id, await self._journal.append(Record(entry_row(sequence, entry), findings)))
+        return entry_id, Record(entry_row(sequence, entry), findings)
 
     def _interpret(self, review: Review) -> Change:
-        try:
-            change = interpret(review, self._kinds)
-        except RecursionError:
-            change = interpret(_without_objects(review), self._kinds)
+        change = interpret(review, self._kinds)
         request = review.request
         if not request.sub_resource and len(self._kinds) < _REMEMBERED_KINDS:
             place = (request.resource.group, request.resource.resource)
@@ -131,6 +146,11 @@ def _says_something(change: Change, deltas: tuple[Delta, ...]) -> bool:
     return bool(deltas) or change.operation != "UPDATE" or not comparable
 
 
+@functools.lru_cache(maxsize=2)
+def _second(unix_seconds: int) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _entry(
     entry_id: str,
     now: int,
@@ -144,7 +164,7 @@ def _entry(
     changes: tuple[FieldChange, ...] = tuple(redactor.change(kind, delta) for delta in deltas)
     return Entry(
         id=entry_id,
-        at=datetime.fromtimestamp(now / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        at=f"{_second(now // 1_000_000_000)}.{now // 1000 % 1_000_000:06d}Z",
         cluster=rules.cluster,
         operation=change.operation,
         dry_run=change.dry_run,

@@ -22,6 +22,7 @@ from app.cli.output import (
     print_documents,
 )
 from app.core.change import Entry
+from app.core.kinds import canonical
 from app.core.moments import parse_moment
 from app.core.paths import compile_pattern
 from app.store.deliveries import deliveries_of, milliseconds
@@ -84,7 +85,7 @@ def list_entries(
 ) -> None:
     """List entries, newest first."""
     wanted = Query(
-        kind=kind,
+        kind=canonical(kind),
         namespace=namespace,
         name=name,
         username=user,

@@ -16,10 +16,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from app.core import text as plain
 from app.core.change import Entry, FieldChange
 from app.core.delivery import Delivery
 from app.settings import Settings
-from app.sinks import _text as plain
 
 Format = Literal["table", "json", "yaml"]
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -31,6 +31,10 @@ _ABOUT: Final = frozenset(
 _MAPS: Final = frozenset(
     "password passwords passwd passphrase credentials tokens apikeys accesskeys privatekeys".split()
 )
+
+
+_PLAIN: Final = frozenset(("", "true", "false", "null"))
+"""Values that are never secret: switches, and nothing at all."""
 
 
 def _words(name: str) -> list[str]:
@@ -58,23 +62,43 @@ def names_credential_map(name: str) -> bool:
     return "".join(_words(name)) in _MAPS
 
 
-_SECRET_NAME: Final = (
-    r"(?:passw(?:or)?d|passphrase|pwd|secret|token|credential|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key"
-    r"|connection[_-]?string|auth(?:orization)?(?=[\"'\s:=\\]))[\w.-]{0,64}"
+_NAME_NEEDLES: Final = tuple(
+    "pass pwd secret token credential key kubeconfig connection dsn docker cookie bearer salt otp jwt auth".split()
 )
-_VALUE: Final = (
-    r"(?P<value>[|>][+-]?[ \t]*\r?\n(?:[ \t]+[^\n]*(?:\n|$))+"  # a block of YAML
-    r"|\\?\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"
+_ASSIGNMENT: Final = re.compile(
+    r"(?:(?<![\w./-])|(?<=/)(?=[\w.-]{1,128}=))"  # a colon behind a slash is a tag: `registry/external-secrets:v1`
+    r"(?P<name>[\w.-]{1,128})\\?[\"']?[ \t]{0,32}(?:=>|:=|[=:])[ \t]{0,32}"
 )
-_NAME_NEEDLES: Final = ("passw", "passphrase", "pwd", "secret", "token", "credential", "key", "connection", "auth")
+_BLOCK: Final = r"[|>][0-9+-]{0,2}[ \t]{0,32}\r?\n(?:[ \t]+[^\n]*(?:\n|$)|[ \t]*\n)+"  # a block of YAML
+_ITEMS: Final = r"\r?\n(?:[ \t]*-[ \t]+(?![\w.-]{1,128}:[ \t])[^\n]*(?:\n|$))+"  # a list of YAML, of plain values
+_QUOTED: Final = (
+    r"\"[^\"\\]*(?:\\.[^\"\\]*)*\"|'[^']*(?:''[^']*)*'"
+    r"|\\\"[^\"\\]*(?:(?:\\\\\\\"|\\[^\"])[^\"\\]*)*\\\""  # quoted inside a quoted text
+)
+_STRUCTURED: Final = rf"{_BLOCK}|{_ITEMS}|\[(?!\s{{0,64}}\{{)[^\]]{{0,4096}}\]?"
+_VALUE: Final = re.compile(rf"{_STRUCTURED}|{_QUOTED}|[^\s,;&\"'\[{{\\][^\s,;&\"']*")
+_VALUE_OF_A_LINE: Final = re.compile(
+    rf"{_STRUCTURED}|(?:{_QUOTED})(?=[ \t]*,?[ \t]*\r?(?:\n|$))|[^\s\[{{|>][^\n\r]*", re.DOTALL
+)
+_VALUE_OF_A_MAP: Final = re.compile(r"\[?\s{0,64}\{[^{}]{0,4096}\}?")
+_LINE_BEGINNINGS: Final = frozenset(("", "-", "export"))
+_WIDEST_BEGINNING: Final = 64
 _TEXT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
     (
         ("private key-----",),
         re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----(?P<value>.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
     ),
-    (("://",), re.compile(r"://[^\s:/@\"']{0,256}:(?P<value>[^\s@\"']{1,1024})@")),
+    (("://",), re.compile(r"://[^\s:/@\"']{0,256}:(?P<value>[^\s\"'/]{1,512}(?=@)|[^\s@\"']{1,1024}(?=@))")),
+    (
+        ("authorization",),
+        re.compile(
+            r"(?i)authorization\\?[\"']?[ \t]{0,32}(?:=>|:=|[=:])[ \t]{0,32}\\?[\"']?(?P<value>[^\s\"'\\][^\n\"'\\]*)"
+        ),
+    ),
     (("bearer", "basic"), re.compile(r"(?i)\b(?:bearer|basic)\s+(?P<value>[A-Za-z0-9._~+/=-]{6,})")),
-    (_NAME_NEEDLES, re.compile(r"(?i)(?P<name>" + _SECRET_NAME + r")\\?[\"']?\s*(?:=>|:=|[=:])\s*" + _VALUE)),
+    (("</",), re.compile(r"<(?P<name>[\w.-]{1,128})>(?P<value>[^<]{1,4096})</")),
+    (("pass", "auth"), re.compile(r"(?im)^[ \t]*(?:requirepass|masterauth|password)[ \t]+(?P<value>\S+)[ \t]*$")),
+    (("password",), re.compile(r"(?i)\blogin[ \t]+\S{1,256}\s+password[ \t]+(?P<value>\S+)")),
     (
         ("--",),
         re.compile(
@@ -83,7 +107,10 @@ _TEXT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
         ),
     ),
     (("-u", "--user"), re.compile(r"(?:^|\s)(?:-u|--user)[ =\t]+[^\s:]{1,128}:(?P<value>\S+)")),
-    (("eyj",), re.compile(r"\b(?P<value>eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?)")),
+    (
+        ("eyj",),
+        re.compile(r"(?<![A-Za-z0-9_-])(?P<value>eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?)"),
+    ),
     (
         ("gh", "xox", "glpat-", "sk-", "sk_", "akia", "asia"),
         re.compile(
@@ -95,6 +122,15 @@ _TEXT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
 """(what must occur, in lower case, for the pattern to be worth trying; the pattern with its secret as `value`).
 
 No pattern may begin with an unbounded repetition: texts of megabytes without a separator must stay cheap."""
+
+_NEEDLES: Final = tuple(dict.fromkeys([*_NAME_NEEDLES, *(needle for needles, _ in _TEXT for needle in needles)]))
+
+
+def _may_hold(lowered: str, needles: Iterable[str]) -> bool:
+    for needle in needles:  # noqa: SIM110  a generator would cost more than the search
+        if needle in lowered:
+            return True
+    return False
 
 
 def hide(text: str, replacement: Callable[[str], str], more: Iterable[re.Pattern[str]] = ()) -> str:
@@ -111,9 +147,39 @@ def hide(text: str, replacement: Callable[[str], str], more: Iterable[re.Pattern
         return match[0][:start] + replacement(match[group]) + match[0][end:]
 
     lowered = text.lower()
-    for needles, pattern in _TEXT:
-        if any(needle in lowered for needle in needles):
-            text = pattern.sub(replaced, text)
+    if _may_hold(lowered, _NEEDLES):
+        for needles, pattern in _TEXT:
+            if _may_hold(lowered, needles):
+                text = pattern.sub(replaced, text)
+        if _may_hold(lowered, _NAME_NEEDLES):
+            text = "".join(_without_assigned(text, replacement))
     for pattern in more:
         text = pattern.sub(replaced, text)
     return text
+
+
+def _without_assigned(text: str, replacement: Callable[[str], str]) -> Iterator[str]:
+    """Yield the text in pieces, with the values replaced that are assigned to names of credentials."""
+    copied = position = 0
+    while assignment := _ASSIGNMENT.search(text, position):
+        position = assignment.end()
+        if not names_credential(assignment["name"]):
+            continue
+        value = _assigned(text, assignment)
+        if value is None or value[0].strip("\"', \t\r").lower() in _PLAIN:
+            continue
+        yield text[copied:position]
+        yield replacement(value[0])
+        copied = position = value.end()
+    yield text[copied:]
+
+
+def _assigned(text: str, assignment: re.Match[str]) -> re.Match[str] | None:
+    """Return the value behind a name: on a line of its own all that follows, else up to where the next one begins."""
+    name, start = assignment["name"], assignment.start()
+    if names_credential_map(name) and (value := _VALUE_OF_A_MAP.match(text, assignment.end())):
+        return value
+    line = text.rfind("\n", max(0, start - _WIDEST_BEGINNING), start) + 1
+    alone = (line > 0 or start <= _WIDEST_BEGINNING) and text[line:start].strip(" \t\"'") in _LINE_BEGINNINGS
+    pattern = _VALUE_OF_A_LINE if alone and not name.startswith("-") else _VALUE
+    return pattern.match(text, assignment.end())

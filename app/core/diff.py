@@ -7,6 +7,7 @@ the common beginning and end set aside, so that an inserted element is one addit
 from __future__ import annotations
 
 import marshal
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ of the built-in types (Kubernetes OpenAPI). Further keys of a tuple may be absen
 
 _BY_NAME: Final = (("name",),)
 _SETS: Final = frozenset({"finalizers"})
+_NONE: Final = msgspec.UNSET
 _CONTAINERS: Final = (dict, list)
 
 
@@ -62,7 +64,7 @@ def diff(old: Any, new: Any, *, typed: bool = False) -> list[Delta]:
     Raises RecursionError for documents that are nested deeper than the interpreter allows.
     """
     out: list[Delta] = []
-    comparison = _Comparison(_equal if typed else _same, out)
+    comparison = _Comparison(operator.eq if typed else _same, out)
     if type(old) is dict and type(new) is dict:
         comparison.maps(old, new, (), "")
     elif not _same(old, new):
@@ -80,10 +82,6 @@ def patch(deltas: Iterable[Delta]) -> Iterator[dict[str, Any]]:
             yield {"op": "remove", "path": delta.pointer}
         else:
             yield {"op": delta.op, "path": delta.pointer, "value": delta.new}
-
-
-def _equal(old: Any, new: Any) -> bool:
-    return type(old) is type(new) and bool(old == new)
 
 
 def _same(old: Any, new: Any) -> bool:
@@ -124,6 +122,8 @@ def _keys(items: list[Any], field: str, names: tuple[str, ...]) -> list[str] | N
 def _key(item: Any, names: tuple[str, ...]) -> str | None:
     if type(item) is not dict or type(item.get(names[0])) not in (str, int):
         return None
+    if len(names) == 1:
+        return str(item[names[0]])
     return "/".join(str(item[name]) for name in names if type(item.get(name)) in (str, int))
 
 
@@ -149,15 +149,20 @@ class _Comparison:
         self.out.append(Delta(path, "remove", value, msgspec.UNSET, pointer, context))
 
     def maps(self, old: dict[str, Any], new: dict[str, Any], path: Path, pointer: str) -> None:
-        for key in sorted(old.keys() | new.keys()):
-            before, after = old.get(key, msgspec.UNSET), new.get(key, msgspec.UNSET)
-            if before is msgspec.UNSET:
-                self.came((*path, key), after, f"{pointer}/{_escape(key)}", _context(key, new))
-            elif after is msgspec.UNSET:
-                self.went((*path, key), before, f"{pointer}/{_escape(key)}", _context(key, old))
-            elif not self.same(before, after):
-                inner = f"{pointer}/{_escape(key)}"
-                self.values(before, after, (*path, key), inner, _context(key, old, new))
+        same = self.same
+        if old.keys() == new.keys():
+            changed = [key for key, value in old.items() if not same(value, new[key])]
+        else:
+            changed = [key for key in old.keys() | new.keys() if not same(old.get(key, _NONE), new.get(key, _NONE))]
+        for key in sorted(changed):
+            before, after = old.get(key, _NONE), new.get(key, _NONE)
+            where, inner = (*path, key), f"{pointer}/{_escape(key)}"
+            if before is _NONE:
+                self.came(where, after, inner, _context(key, new))
+            elif after is _NONE:
+                self.went(where, before, inner, _context(key, old))
+            else:
+                self.values(before, after, where, inner, _context(key, old, new))
 
     def values(self, old: Any, new: Any, path: Path, pointer: str, context: tuple[str, ...] = ()) -> None:
         """Compare two values that are known to differ."""

@@ -118,6 +118,8 @@ KINDS: Final = _rows(_NAMESPACED, namespaced=True) + _rows(_CLUSTER_WIDE, namesp
 BY_NAME: Final = {kind.kind.lower(): kind for kind in KINDS}
 BY_RESOURCE: Final = {(group, kind.resource): kind for kind in KINDS for group in kind.groups}
 
+_BY_WORD: Final = {word: kind.kind for kind in KINDS for word in (kind.resource, kind.kind.lower())}
+
 NOISE: Final = frozenset(
     {
         ("", "bindings"),
@@ -144,6 +146,11 @@ def kind_of(group: str, resource: str) -> str | None:
     """Return the kind that a plural resource name means, for `deployments/scale` the Deployment; None if unknown."""
     kind = BY_RESOURCE.get((group, resource.partition("/")[0]))
     return None if kind is None else kind.kind
+
+
+def canonical(word: str) -> str:
+    """Return the kind that people mean by `Deployment`, `deployment` or `deployments`; an unknown word stays."""
+    return _BY_WORD.get(word.lower(), word)
 
 
 def is_noise(group: str, resource: str, subresource: str) -> bool:

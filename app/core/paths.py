@@ -54,7 +54,7 @@ def render(path: Path) -> str:
     r"""Write the path for people. `parse` reads the segments back; inside brackets `]` and `\` are escaped by `\`."""
     parts: list[str] = []
     for segment in path:
-        if type(segment) is str and _PLAIN.fullmatch(segment):
+        if type(segment) is str and (segment.isalnum() or _PLAIN.fullmatch(segment)):
             parts.append("." + segment if parts else segment)
         else:
             parts.append("[" + _ESCAPED.sub(r"\\\1", str(segment)) + "]")

@@ -33,6 +33,9 @@ _FINGERPRINT: Final = re.compile(r"redacted:[0-9a-f]{16}")
 _REFERENCES: Final = frozenset({"name", "namespace", "key", "kind", "apiVersion", "optional", "defaultMode"})
 """Fields of references to secrets, which are shown even inside a map that is named like a credential."""
 
+_IMAGES: Final = frozenset({"image", "imageID"})
+"""Fields of container images: `external-secrets:v1` is no secret of that name."""
+
 
 class Redactor:
     """Replaces secrets by fingerprints. Total: any JSON value is accepted. Immutable and safe to share.
@@ -61,11 +64,17 @@ class Redactor:
 
     def change(self, kind: str, delta: Delta) -> FieldChange:
         """Return the difference as it may be stored and shown."""
+        path, old, new = delta.path, delta.old, delta.new
+        if type(old) is str and type(new) is str:
+            # The usual case, judged once for both.
+            if self._is_secret(kind, path, new, delta.context):
+                return FieldChange(render(path), delta.op, self.fingerprint(old), self.fingerprint(new))
+            return FieldChange(render(path), delta.op, self._plain(path, old), self._plain(path, new))
         return FieldChange(
-            render(delta.path),
+            render(path),
             delta.op,
-            self._value(kind, delta.path, delta.old, delta.context),
-            self._value(kind, delta.path, delta.new, delta.context),
+            self._value(kind, path, old, delta.context),
+            self._value(kind, path, new, delta.context),
         )
 
     def patch(self, deltas: Iterable[Delta], changes: Iterable[FieldChange]) -> Iterator[dict[str, Any]]:
@@ -108,7 +117,7 @@ class Redactor:
         if self._is_secret(kind, path, value, context):
             return self._fingerprints(value)
         if type(value) is str:
-            return self.text(value)
+            return self._plain(path, value)
         if type(value) is dict:
             names = _names_beside(value)
             return {
@@ -122,20 +131,24 @@ class Redactor:
             ]
         return value
 
+    def _plain(self, path: Path, value: str) -> str:
+        return value if path and path[-1] in _IMAGES else self.text(value)
+
     def _is_secret(self, kind: str, path: Path, value: Any, context: tuple[str, ...]) -> bool:
         first, last = path[0] if path else "", path[-1] if path else ""
         if (kind == "Secret" and first in ("data", "stringData")) or last == LAST_APPLIED:
             return True
-        if any(pattern.matches(path) for pattern in self._field_patterns):
+        if self._field_patterns and any(pattern.matches(path) for pattern in self._field_patterns):
             return True
-        if any(names_credential(word) for word in context if "=" not in word):
+        if context and any(names_credential(word) for word in context if "=" not in word):
             return True
         names = [segment for segment in path if type(segment) is str]
         if not names or (names[-1] in _REFERENCES and len(names) > 1):
             return False
-        # A map such as `secret: {secretName: x}` holds references; what is inside is judged by its own names.
-        named = names_credential_map if type(value) is dict else names_credential
-        return named(_last(names[-1])) or any(names_credential_map(name) for name in names[:-1])
+        # `secret: {secretName: x}` and `imagePullSecrets: [{name: x}]` hold references: what is inside is judged by its
+        # own names.
+        named = names_credential_map if _holds_maps(value) else names_credential
+        return named(_last(names[-1])) or any(map(names_credential_map, names[:-1]))
 
     def _fingerprints(self, value: Any) -> Any:
         """Keep the shape and the keys of a secret structure, so that it still shows which part changed."""
@@ -144,6 +157,10 @@ class Redactor:
         if type(value) is list:
             return [self._fingerprints(inner) for inner in value]
         return value if value is None or type(value) is bool else self.fingerprint(value)
+
+
+def _holds_maps(value: Any) -> bool:
+    return type(value) is dict or (type(value) is list and all(type(inner) is dict for inner in value))
 
 
 def _last(name: str) -> str:

@@ -19,9 +19,7 @@ from app.core.kinds import kind_of
 DEFAULT_API_VERSION: Final = "admission.k8s.io/v1"
 OPERATIONS: Final = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 
-_IGNORED_METADATA: Final = frozenset(
-    {"managedFields", "resourceVersion", "generation", "uid", "selfLink", "creationTimestamp"}
-)
+_IGNORED_METADATA: Final = ("managedFields", "resourceVersion", "generation", "uid", "selfLink", "creationTimestamp")
 _IGNORED_ANNOTATIONS: Final = frozenset(
     {
         "kubectl.kubernetes.io/last-applied-configuration",
@@ -120,17 +118,15 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 _decoder: Final = msgspec.json.Decoder(_Wire)
 _OBJECT_KEY: Final = re.compile(rb',\s*"(?:object|oldObject)"\s*:')
+_DRY_RUN_KEY: Final = re.compile(rb'"dryRun"\s*:')
+_TRIES: Final = 8
+"""Keys of that name that are tried: any of them may stand deeper than where it is looked for."""
 
 
 def decode(body: bytes) -> Review:
     """Read an AdmissionReview; raises MalformedReviewError where there is no `request.uid` to answer to."""
     try:
-        wire = _decoder.decode(body)
-        review = Review(wire.request, wire.api_version)
-    except msgspec.ValidationError:
-        review = _lenient(body)
-    except msgspec.DecodeError as error:
-        raise MalformedReviewError(f"the body is not JSON: {error}") from error
+        review = _strict(body)
     except RecursionError:
         review = _envelope(body, "it is nested too deeply")
     if not review.request.uid:
@@ -145,19 +141,39 @@ def decode_oversized(head: bytes, tail: bytes) -> Review:
     k8s.io/api/admission/v1 AdmissionRequest). Raises MalformedReviewError where no `request.uid` is in the head.
     """
     review = _envelope(head, "it is too large, and no request.uid stands before its objects")
-    dry_run = tail.rfind(b'"dryRun":')
-    if dry_run < 0:
+    end = _end(tail)
+    if end is None:
         return review
-    request = msgspec.structs.replace(review.request, dry_run=tail[dry_run + 9 :].lstrip().startswith(b"true"))
+    request = msgspec.structs.replace(review.request, dry_run=end.dry_run, options=end.options)
     return Review(request, review.api_version, truncated=True)
+
+
+def _strict(body: bytes) -> Review:
+    try:
+        wire = _decoder.decode(body)
+    except msgspec.ValidationError:
+        return _lenient(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedReviewError(f"the body is not JSON: {error}") from error
+    return Review(wire.request, wire.api_version)
+
+
+def _end(tail: bytes) -> Request | None:
+    """Read what stands behind the objects; `options` and the objects may have a `dryRun` of their own."""
+    for match in list(_DRY_RUN_KEY.finditer(tail))[-_TRIES:]:
+        try:
+            return _decoder.decode(b'{"request":{"uid":"",' + tail[match.start() :]).request
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+    return None
 
 
 def _envelope(body: bytes, problem: str) -> Review:
     """Read the review up to its first object."""
-    for match in itertools.islice(_OBJECT_KEY.finditer(body), 8):
+    for match in itertools.islice(_OBJECT_KEY.finditer(body), _TRIES):
         try:
             review = _lenient(body[: match.start()] + b"}}")
-        except MalformedReviewError:
+        except (MalformedReviewError, RecursionError):
             continue
         if review.request.uid:
             return Review(review.request, review.api_version, truncated=True)
@@ -168,20 +184,30 @@ def _lenient(body: bytes) -> Review:
     """Read field by field, leaving out what has a wrong type."""
     try:
         document = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedReviewError(f"the body is not JSON: {error}") from error
     request = document.get("request") if isinstance(document, dict) else None
     if not isinstance(request, dict):
         raise MalformedReviewError("the body is not an AdmissionReview with a request")
-    fields: dict[str, Any] = {"uid": ""}
-    for field in msgspec.structs.fields(Request):
-        if field.encode_name in request:
-            try:
-                fields[field.name] = msgspec.convert(request[field.encode_name], field.type)
-            except msgspec.ValidationError:
-                continue
     version = document.get("apiVersion")
-    return Review(Request(**fields), version if isinstance(version, str) else DEFAULT_API_VERSION)
+    return Review(
+        Request(**{"uid": ""} | _fitting(Request, request)),
+        version if isinstance(version, str) else DEFAULT_API_VERSION,
+    )
+
+
+def _fitting(struct: type[msgspec.Struct], document: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a struct that have the right type in the document."""
+    fields: dict[str, Any] = {}
+    for field in msgspec.structs.fields(struct):
+        value = document.get(field.encode_name, msgspec.UNSET)
+        try:
+            if value is not msgspec.UNSET:
+                fields[field.name] = msgspec.convert(value, field.type)
+        except msgspec.ValidationError:
+            if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct) and isinstance(value, dict):
+                fields[field.name] = field.type(**_fitting(field.type, value))
+    return fields
 
 
 def interpret(review: Review, kinds: dict[tuple[str, str], str] | None = None) -> Change:
@@ -236,7 +262,9 @@ def _comparable(document: dict[str, Any] | None) -> dict[str, Any] | None:
     metadata = document.get("metadata") if document else None
     if document is None or type(metadata) is not dict:
         return document
-    kept = {key: value for key, value in metadata.items() if key not in _IGNORED_METADATA}
+    kept = metadata.copy()
+    for name in _IGNORED_METADATA:
+        kept.pop(name, None)
     annotations = kept.get("annotations")
     if type(annotations) is dict and not _IGNORED_ANNOTATIONS.isdisjoint(annotations):
         kept["annotations"] = {key: value for key, value in annotations.items() if key not in _IGNORED_ANNOTATIONS}
@@ -252,7 +280,7 @@ def _is_built_in(group: str) -> bool:
 
 def _resource(request: Request, metadata: dict[str, Any], kinds: dict[tuple[str, str], str]) -> Resource:
     group, plural, subresource = request.resource.group, request.resource.resource, request.sub_resource
-    kind = request.kind.kind
+    kind = request.kind.kind or kind_of(group, plural) or ""
     if subresource:
         # The review of a subresource may carry another kind (Scale, Eviction, PodExecOptions); the parent is meant.
         kind = kind_of(group, plural) or kinds.get((group, plural)) or _singular(plural, kind)

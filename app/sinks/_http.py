@@ -23,7 +23,7 @@ from pydantic import Field, HttpUrl, Secret
 from typing_extensions import override
 
 from app import __version__
-from app.sinks import _text
+from app.core import text as plain
 from app.sinks.base import PermanentError, Sink, SinkConfig, SinkSetupError, TemporaryError
 
 # At INFO httpx logs every URL with its credentials, at DEBUG httpcore logs headers.
@@ -116,7 +116,7 @@ class HttpSink(Sink[H]):
         except (TimeoutError, httpx.TimeoutException) as error:
             raise TemporaryError(f"{host} did not answer within {seconds:g} s") from error
         except httpx.RequestError as error:
-            reason = _text.one_line(str(error), EXCERPT_LIMIT) or type(error).__name__
+            reason = plain.one_line(str(error), EXCERPT_LIMIT) or type(error).__name__
             raise TemporaryError(f"cannot reach {host}: {reason}") from error
 
     @override
@@ -204,5 +204,5 @@ def _secrets(request: httpx.Request) -> set[str]:
 def _scrubbed(excerpt: str, secrets: set[str]) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         excerpt = excerpt.replace(secret, "***")
-    cleaned = _text.one_line(excerpt, EXCERPT_LIMIT)
+    cleaned = plain.one_line(excerpt, EXCERPT_LIMIT)
     return f": {cleaned}" if cleaned else ""

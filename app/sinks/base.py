@@ -12,10 +12,10 @@ from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import Annotated, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.finding import Notification
-from app.core.scope import Scope
+from app.core.scope import Match, Scope
 
 
 class SinkSetupError(ValueError):
@@ -46,9 +46,7 @@ class SinkConfig(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=253, description="Unique name, used in playbooks' `sinks`.")]
     default: Annotated[bool, Field(description="Gets findings of playbooks that name no sinks.")] = True
     scope: Annotated[Scope | None, Field(description="Which findings this sink takes.")] = None
-    match: Annotated[Scope | None, BeforeValidator(Scope.from_match), Field(description="Older form of `scope`.")] = (
-        None
-    )
+    match: Annotated[Match, Field(description="Older form of `scope`.")] = None
     stop: Annotated[bool, Field(description="Later sinks do not get a finding that this sink took.")] = False
 
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
 
+from app.core import text as plain
 from app.core.finding import Block, DiffBlock, FileBlock, JsonBlock, Notification, Severity, TableBlock, TextBlock
-from app.sinks import _text
 from app.sinks._document import line
 from app.sinks.base import Sink, SinkConfig, TemporaryError
 
@@ -83,10 +83,10 @@ def panel(notification: Notification) -> Panel:
     """Return the notification as a panel; all text in it is plain, whatever it contains."""
     finding, entry = notification.finding, notification.entry
     style = dict(SEVERITY_STYLES)[finding.severity]
-    head = [*_text.lines(finding.description), _text.who(entry), _text.what(entry)]
+    head = [*plain.lines(finding.description), plain.who(entry), plain.what(entry)]
     parts: list[RenderableType] = [Text(text, style="dim") for text in head if text]
-    parts += [renderable(block) for block in _text.shown_blocks(notification)]
-    title = Text(f"{finding.severity} {_text.one_line(finding.title)}", style=f"bold {style}")
+    parts += [renderable(block) for block in plain.shown_blocks(notification)]
+    title = Text(f"{finding.severity} {plain.one_line(finding.title)}", style=f"bold {style}")
     return Panel(Group(*parts), title=title, title_align="left", border_style=style)
 
 
@@ -94,30 +94,30 @@ def renderable(block: Block) -> RenderableType:
     """Return a block in rich's terms, with harmless text only."""
     match block:
         case TextBlock(text=text):
-            return Text("\n".join(_text.lines(text)))
+            return Text("\n".join(plain.lines(text)))
         case DiffBlock():
             return _diff(block)
         case TableBlock():
             return _table(block)
         case FileBlock(name=name, content=content):
-            return Panel(Text("\n".join(_text.lines(content))), title=Text(_text.one_line(name)))
+            return Panel(Text("\n".join(plain.lines(content))), title=Text(plain.one_line(name)))
         case JsonBlock(value=value):
-            return Text(_text.value(value))
+            return Text(plain.value(value))
 
 
 def _diff(block: DiffBlock) -> Table:
     table = Table("field", "old", "new", box=None, pad_edge=False, expand=False)
     for changed in block.changes:
-        old, new = Text(_text.value(changed.old), style="red"), Text(_text.value(changed.new), style="green")
-        table.add_row(Text(_text.one_line(changed.path), style="bold"), old, new)
+        old, new = Text(plain.value(changed.old), style="red"), Text(plain.value(changed.new), style="green")
+        table.add_row(Text(plain.one_line(changed.path), style="bold"), old, new)
     return table
 
 
 def _table(block: TableBlock) -> Table:
-    title = Text(_text.one_line(block.title)) if block.title else None
+    title = Text(plain.one_line(block.title)) if block.title else None
     table = Table(title=title, title_justify="left")
     for header in block.headers:
-        table.add_column(Text(_text.one_line(header)))
+        table.add_column(Text(plain.one_line(header)))
     for row in block.rows:
-        table.add_row(*(Text(_text.one_line(cell)) for cell in row))
+        table.add_row(*(Text(plain.one_line(cell)) for cell in row))
     return table

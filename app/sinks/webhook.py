@@ -14,8 +14,8 @@ import msgspec
 from pydantic import AfterValidator, Field, HttpUrl, Secret, SecretStr, model_validator
 from typing_extensions import override
 
+from app.core import text as plain
 from app.core.finding import JsonBlock, Notification
-from app.sinks import _text
 from app.sinks._document import document
 from app.sinks._http import HttpSink, HttpSinkConfig
 from app.sinks.base import PermanentError
@@ -156,7 +156,7 @@ def body(notification: Notification, config: WebhookConfig) -> bytes:
         case "object":
             return msgspec.json.encode(_object(notification))
         case "text":
-            return _text.plain_text(notification, config.size_limit).encode()
+            return plain.plain_text(notification, config.size_limit).encode()
 
 
 def cloud_event(notification: Notification) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import asyncio
 import collections
 import contextlib
 import fcntl
+import functools
 import os
 import queue
 import sqlite3
@@ -37,8 +38,12 @@ _BATCH: Final = 256
 _LINGER_SECONDS: Final = 0.002
 """How long a batch may grow while every turn of the event loop brings more; within the budget by far."""
 
-_CHUNKS: Final = (64, 16, 4, 1)
+_ROWS: Final = 64
+"""Rows that one statement inserts, at most."""
+
+_INSERT: Final = "INSERT INTO entries (seq, kind, namespace, name, username, operation, body) VALUES "
 _RETRY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
+_REFUSALS: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
 class EntryRow(msgspec.Struct, frozen=True):
@@ -145,7 +150,11 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self._lock_path)
-        self._connection = connect_writer(self.path, self._synchronous)
+        try:
+            self._connection = connect_writer(self.path, self._synchronous)
+        except BaseException:
+            os.close(self._lock)
+            raise
         (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
@@ -191,7 +200,7 @@ class Journal:
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in the writer's thread and in a transaction; return its result once that is committed.
 
-        `work` may run more than once, where a commit fails, and must not raise sqlite3.IntegrityError.
+        `work` may run more than once, where a commit fails; what it raises is raised here, and undoes what it did.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         self._submit(_Call(work, future))
@@ -263,15 +272,10 @@ class Journal:
         while True:
             try:
                 done.append((batch, self._commit(batch)))
-            except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError) as error:
+            except Exception as error:  # noqa: BLE001  the writer must outlive whatever one item brings
                 self._rollback()
-                if len(batch) == 1:
-                    done.append((batch, self._refuse(batch[0], error)))
-                    return True
-                outcomes = [self._commit_until_done([item], done) for item in batch]
-                return all(outcomes)
-            except sqlite3.Error as error:
-                self._rollback()
+                if _is_refusal(error):
+                    return self._commit_one_by_one(batch, done, error)
                 self._report_failure(str(error), batch)
                 delay = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
                 attempt += 1
@@ -280,13 +284,34 @@ class Journal:
             else:
                 return True
 
+    def _commit_one_by_one(self, batch: _Batch, done: list[_Committed], error: Exception) -> bool:
+        if len(batch) == 1:
+            self._refuse(batch[0], error)
+            return True
+        outcomes = [self._commit_until_done([item], done) for item in batch]
+        return all(outcomes)
+
     def _commit(self, batch: _Batch) -> frozenset[str]:
         """Write the batch; return the sinks that it has deliveries for."""
         started = time.perf_counter()
         appends = [item for item in batch if isinstance(item, _Append)]
+        if len(appends) == len(batch) <= _ROWS and not any(append.record.findings for append in appends):
+            # One statement is a transaction by itself: the lock of the interpreter is won back once instead of thrice.
+            _insert_entries(self._connection, appends)
+            sinks: frozenset[str] = frozenset()
+        else:
+            sinks = self._transact(batch, appends)
+        self._observer.committed(len(appends), time.perf_counter() - started)
+        if self.last_error is not None:
+            logger.warning("journal recovered", action="recovered")
+            self.last_error = None
+        return sinks
+
+    def _transact(self, batch: _Batch, appends: list[_Append]) -> frozenset[str]:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
-        _insert_entries(connection, [item.record.entry for item in appends])
+        for start in range(0, len(appends), _ROWS):
+            _insert_entries(connection, appends[start : start + _ROWS])
         sinks: set[str] = set()
         for append in appends:
             if append.record.findings:
@@ -295,10 +320,6 @@ class Journal:
             if isinstance(item, _Call):
                 item.result = item.work(connection)
         connection.execute("COMMIT")
-        self._observer.committed(len(appends), time.perf_counter() - started)
-        if self.last_error is not None:
-            logger.warning("journal recovered", action="recovered")
-            self.last_error = None
         return frozenset(sinks)
 
     def _finish(self, done: list[_Committed]) -> None:
@@ -309,14 +330,14 @@ class Journal:
         self._idle.set()
         self._arm()
 
-    def _settle(self, batch: _Batch, sinks: frozenset[str]) -> None:
-        """Answer everybody whose item was committed."""
+    def _settle(self, batch: _Batch, sinks: frozenset[str], answer: Appended = "recorded") -> None:
+        """Answer everybody whose item was committed, or refused for good."""
         for item in batch:
             if isinstance(item, _Append):
                 self._pending -= 1
                 self._pending_bytes -= item.size
                 if item.future is not None and not item.future.done():
-                    item.future.set_result("recorded")
+                    item.future.set_result(answer)
             elif not item.future.done():
                 item.future.set_result(item.result)
         waiting = self._waiting
@@ -339,14 +360,14 @@ class Journal:
             if not future.done():
                 future.set_result("pending")
 
-    def _refuse(self, item: _Append | _Call[Any], error: Exception) -> frozenset[str]:
+    def _refuse(self, item: _Append | _Call[Any], error: Exception) -> None:
         """Give up one item that the database will never take, so that it holds up no other."""
         if isinstance(item, _Call):
             self._to_loop(_fail, item.future, error)
-        else:
-            self._observer.lost(1, "refused")
-            logger.error("entry lost", action="lost", reason="refused", error=type(error).__name__)
-        return frozenset()
+            return
+        self._observer.lost(1, "refused")
+        logger.error("entry lost", action="lost", reason="refused", error=type(error).__name__)
+        self._to_loop(self._settle, [item], frozenset(), "lost")
 
     def _rollback(self) -> None:
         if self._connection.in_transaction:
@@ -360,6 +381,11 @@ class Journal:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:  # the event loop is gone; the rows are committed all the same
             logger.debug("event loop closed before its answer", action="close")
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Tell what will never be taken from a disk that refuses at the moment."""
+    return not isinstance(error, sqlite3.Error) or isinstance(error, _REFUSALS)
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
@@ -379,24 +405,14 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
-def _insert_entries(connection: sqlite3.Connection, rows: Sequence[EntryRow]) -> None:
-    start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            parameters = [
-                value
-                for row in rows[start : start + size]
-                for value in (row.seq, row.kind, row.namespace, row.name, row.username, row.operation, row.body)
-            ]
-            connection.execute(_INSERT_ENTRIES[size], parameters)
-            start += size
+def _insert_entries(connection: sqlite3.Connection, appends: Sequence[_Append]) -> None:
+    values = [value for append in appends for value in msgspec.structs.astuple(append.record.entry)]
+    connection.execute(_insertion(len(appends)), values)
 
 
-_INSERT_ENTRIES: Final = {
-    size: "INSERT INTO entries (seq, kind, namespace, name, username, operation, body) VALUES "
-    + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * size)
-    for size in _CHUNKS
-}
+@functools.lru_cache(maxsize=_ROWS)
+def _insertion(rows: int) -> str:
+    return _INSERT + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
 
 
 def _insert_findings(connection: sqlite3.Connection, record: Record) -> set[str]:

@@ -147,7 +147,8 @@ def _predicate(query: Query) -> Callable[[bytes], bool]:
     """Return the test for what only the body tells."""
     tests: list[Callable[[bytes], bool]] = []
     if query.q:
-        wanted = query.q.casefold()
+        # As it is written inside a JSON string: a quote or a line break of the search is one of the entry's values.
+        wanted = msgspec.json.encode(query.q)[1:-1].decode("utf-8").casefold()
         tests.append(lambda document: wanted in document.decode("utf-8").casefold())
     if query.path:
         pattern = compile_pattern(query.path)

@@ -24,8 +24,11 @@ def configure(level: str = "info", log_format: LogFormat = "auto") -> None:
     ]
     pretty = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if pretty
+        else structlog.processors.JSONRenderer()
     )
+    # Tracebacks without local variables: those may hold what was to be redacted.
     final: list[structlog.types.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if not pretty:
         final.append(structlog.processors.format_exc_info)

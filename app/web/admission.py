@@ -26,6 +26,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PATH: Final = "/validate"
+METHOD_NOT_ALLOWED: Final = 405
 ENTRY_ID: Final = "entry-id"
 """Key of `auditAnnotations`; the API server's audit log shows it as `<webhook name>/entry-id`."""
 
@@ -109,13 +110,14 @@ class AdmissionEndpoint:
             if size <= self._max_body:
                 chunks.append(chunk)
             else:
-                chunks.append(chunk[: max(0, self._max_body - (size - len(chunk)))])
-                tail = (tail + chunk)[-_TAIL:]
+                room = max(0, self._max_body - (size - len(chunk)))
+                chunks.append(chunk[:room])
+                tail = (tail + chunk[room:])[-_TAIL:]
             if not message.get("more_body", False):
                 break
             message = await receive()
         body = b"".join(chunks)
-        return decode(body) if size <= self._max_body else decode_oversized(body, tail)
+        return decode(body) if size <= self._max_body else decode_oversized(body, (body[-_TAIL:] + tail)[-_TAIL:])
 
     async def _record(self, review: Review) -> Recorded | None:
         """Record the review; whatever happens, the answer stays "allowed"."""
@@ -145,6 +147,8 @@ class AdmissionEndpoint:
 
     async def _send(self, send: Send, status: int, body: bytes) -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        if status == METHOD_NOT_ALLOWED:
+            headers.append((b"allow", b"POST"))
         if self.draining:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -153,7 +157,9 @@ class AdmissionEndpoint:
 
 def _check(scope: MutableMapping[str, Any]) -> None:
     if scope["method"] != "POST":
-        raise BadRequestError(f"{PATH} takes POST with an AdmissionReview, not {scope['method'][:16]}", 405)
+        raise BadRequestError(
+            f"{PATH} takes POST with an AdmissionReview, not {scope['method'][:16]}", METHOD_NOT_ALLOWED
+        )
     for name, value in scope["headers"]:
         if name == b"content-type":
             if value.partition(b";")[0].strip().lower() == b"application/json":

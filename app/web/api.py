@@ -16,6 +16,7 @@ from fastapi import Path as PathParameter
 
 from app.core.change import Entry
 from app.core.delivery import Delivery, DeliveryState
+from app.core.kinds import canonical
 from app.core.moments import parse_moment
 from app.core.paths import compile_pattern
 from app.store.deliveries import deliveries_of, list_deliveries, milliseconds
@@ -111,7 +112,7 @@ def entry_query(
     """Read the filters of a request; raises HTTPException 400 that says what is wrong."""
     _or_400(compile_pattern, path)
     return LedgerQuery(
-        kind=kind,
+        kind=canonical(kind),
         namespace=namespace,
         name=name,
         username=user,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def console(journal: Path, health: Health, metrics: Metrics) -> Console:
     app.include_router(api.router(journal))
 
     @app.exception_handler(StoreError)
-    async def store_error(_request: Request, error: StoreError) -> JSONResponse:
+    @app.exception_handler(sqlite3.Error)
+    async def store_error(_request: Request, error: Exception) -> JSONResponse:
         logger.error("ledger cannot be read", action="read", error=str(error))
         return JSONResponse({"detail": "the ledger cannot be read at the moment"}, status_code=503)
 

@@ -108,7 +108,9 @@ def servers(work: Path) -> list[Server]:
     ]
 
 
-def throughput(all_servers: list[Server], authority: Path, body: bytes, rounds: int, seconds: float) -> dict[str, float]:
+def throughput(
+    all_servers: list[Server], authority: Path, body: bytes, rounds: int, seconds: float
+) -> dict[str, float]:
     """Return the median of reviews per second over interleaved rounds."""
     rates: dict[str, list[float]] = {server.name: [] for server in all_servers}
     for _ in range(rounds):
@@ -194,7 +196,9 @@ def pages(console: Console, source: Path, work: Path, entries: int) -> None:
     target = work / "million"
     target.mkdir()
     with closing(Ledger(source)) as ledger:
-        rows = ledger.connection.execute("SELECT kind, namespace, name, username, operation, body FROM entries LIMIT 1000")
+        rows = ledger.connection.execute(
+            "SELECT kind, namespace, name, username, operation, body FROM entries LIMIT 1000"
+        )
         samples = rows.fetchall()
     database = target / "journal.db"
     now = int(datetime.now(UTC).timestamp() * 1000)

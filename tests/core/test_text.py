@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.core.change import FieldChange, Resource, User
 from app.core.finding import DiffBlock
-from app.sinks import _text
+from app.core import text as plain
 from tests.sinks import samples
 
 
@@ -29,12 +29,12 @@ from tests.sinks import samples
     ],
 )
 def test_one_line_shows_hostile_text_harmlessly(hostile: str, shown: str) -> None:
-    assert _text.one_line(hostile) == shown
+    assert plain.one_line(hostile) == shown
 
 
 @given(st.text(), st.integers(0, 40))
 def test_one_line_is_printable_and_short_whatever_comes(text: str, limit: int) -> None:
-    line = _text.one_line(text, limit)
+    line = plain.one_line(text, limit)
 
     assert line.isprintable()
     assert len(line) <= limit
@@ -42,11 +42,11 @@ def test_one_line_is_printable_and_short_whatever_comes(text: str, limit: int) -
 
 @given(st.text())
 def test_lines_are_printable_whatever_comes(text: str) -> None:
-    assert all(line.isprintable() for line in _text.lines(text))
+    assert all(line.isprintable() for line in plain.lines(text))
 
 
 def test_lines_keep_indentation_and_drop_the_empty_end() -> None:
-    assert _text.lines("a:\n  b\x1b[0m\r\n\n") == ["a:", "  b"]
+    assert plain.lines("a:\n  b\x1b[0m\r\n\n") == ["a:", "  b"]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def test_lines_keep_indentation_and_drop_the_empty_end() -> None:
     ],
 )
 def test_shortening_cuts_at_boundaries(text: str, limit: int, short: str) -> None:
-    assert _text.shorten(text, limit) == short
+    assert plain.shorten(text, limit) == short
 
 
 def test_cutting_off_the_end_is_visible() -> None:
-    assert _text.one_line(" " * 10_000 + "x", 10).endswith("…")
+    assert plain.one_line(" " * 10_000 + "x", 10).endswith("…")
 
 
 @pytest.mark.parametrize(
@@ -91,18 +91,18 @@ def test_cutting_off_the_end_is_visible() -> None:
     ],
 )
 def test_a_value_reads_as_what_it_is(raw: object, shown: str) -> None:
-    assert _text.value(raw) == shown
+    assert plain.value(raw) == shown
 
 
 def test_a_field_change_reads_path_old_new() -> None:
-    assert _text.change(samples.SCALED) == "spec.replicas: 1 -> 3"
-    assert _text.change(FieldChange("a", "add", new=None)) == "a: (none) -> null"
+    assert plain.change(samples.SCALED) == "spec.replicas: 1 -> 3"
+    assert plain.change(FieldChange("a", "add", new=None)) == "a: (none) -> null"
 
 
 def test_plain_text_says_title_who_what_and_changes() -> None:
     changes = (FieldChange(samples.IMAGE, "replace", "nginx:1.26", "nginx:1.27"),)
 
-    text = _text.plain_text(samples.notification(DiffBlock(changes=changes)), 4096)
+    text = plain.plain_text(samples.notification(DiffBlock(changes=changes)), 4096)
 
     assert text.splitlines() == [
         "[INFO] Deployment/shop/web updated",
@@ -113,17 +113,17 @@ def test_plain_text_says_title_who_what_and_changes() -> None:
 
 
 def test_a_finding_without_blocks_shows_the_changes_of_its_entry() -> None:
-    assert _text.plain_text(samples.notification(), 4096).endswith("spec.replicas: 1 -> 3")
+    assert plain.plain_text(samples.notification(), 4096).endswith("spec.replicas: 1 -> 3")
 
 
 def test_a_watched_job_has_no_user_to_name() -> None:
     job = samples.notification(user=User(), field_manager="", resource=Resource(kind="Job", name="j"), changes=())
 
-    assert "By:" not in _text.plain_text(job, 4096)
+    assert "By:" not in plain.plain_text(job, 4096)
 
 
 def test_a_hostile_title_cannot_begin_a_line_of_its_own() -> None:
-    text = _text.plain_text(samples.hostile(), 100_000)
+    text = plain.plain_text(samples.hostile(), 100_000)
 
     assert all(line.isprintable() for line in text.splitlines())
     assert text.splitlines()[0] == "[INFO] evil \\u202eexe.txt\\u0007\\u200b [bold]x[/bold]"
@@ -131,7 +131,7 @@ def test_a_hostile_title_cannot_begin_a_line_of_its_own() -> None:
 
 @pytest.mark.parametrize("size_limit", [256, 300, 1000, 4096])
 def test_plain_text_keeps_its_size_and_counts_what_it_left_out(size_limit: int) -> None:
-    text = _text.plain_text(samples.hostile(), size_limit)
+    text = plain.plain_text(samples.hostile(), size_limit)
 
     assert len(text.encode()) <= size_limit
     assert text.rpartition("\n")[2].startswith("… ")
@@ -139,12 +139,12 @@ def test_plain_text_keeps_its_size_and_counts_what_it_left_out(size_limit: int) 
 
 
 def test_whole_lines_are_left_out_and_none_without_need() -> None:
-    assert _text.fit(["ab", "cd"], 5) == "ab\ncd"
-    assert _text.fit(["a" * 10, "b" * 100, "c"], 30) == "a" * 10 + "\n… 2 more lines"
+    assert plain.fit(["ab", "cd"], 5) == "ab\ncd"
+    assert plain.fit(["a" * 10, "b" * 100, "c"], 30) == "a" * 10 + "\n… 2 more lines"
 
 
 def test_a_first_line_that_is_too_long_is_cut() -> None:
-    text = _text.fit(["ü" * 100, "b"], 30)
+    text = plain.fit(["ü" * 100, "b"], 30)
 
     assert text.startswith("üü")
     assert text.endswith("ü\n… 1 more line")
