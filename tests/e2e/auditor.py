@@ -138,6 +138,8 @@ class Auditor:
             "--console-host=127.0.0.1",
             f"--console-port={self._console_port}",
             f"--tls-dir={self.certificates}",
+            # No load balancer has to learn that we leave.
+            "--drain-seconds=0",
         ]
 
     def _is_ready(self) -> bool:
