@@ -7,6 +7,7 @@ costs an incident.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -53,6 +54,8 @@ def names_credential(name: str) -> bool:
         return True
     if words[-1] in _ABOUT:
         return False
+    if any(first + second in _WORDS for first, second in itertools.pairwise(words)):
+        return True
     return any(word in _WORDS or any(part in word for part in _ANYWHERE) for word in words)
 
 
@@ -88,7 +91,13 @@ _TEXT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
         ("private key-----",),
         re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----(?P<value>.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
     ),
-    (("://",), re.compile(r"://[^\s:/@\"']{0,256}:(?P<value>[^\s\"'/]{1,512}(?=@)|[^\s@\"']{1,1024}(?=@))")),
+    (
+        ("://",),
+        re.compile(
+            r"://[^\s:/@\"']{0,256}+:"
+            r"(?P<value>[^\s@\"'/]{1,512}+(?:@[^\s@\"'/]{1,512}+){0,8}(?=@)|[^\s@\"']{1,512}+(?=@))"
+        ),
+    ),
     (
         ("authorization",),
         re.compile(
@@ -100,7 +109,7 @@ _TEXT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
     (("pass", "auth"), re.compile(r"(?im)^[ \t]*(?:requirepass|masterauth|password)[ \t]+(?P<value>\S+)[ \t]*$")),
     (("password",), re.compile(r"(?i)\blogin[ \t]+\S{1,256}\s+password[ \t]+(?P<value>\S+)")),
     (
-        ("--",),
+        ("passw", "passphrase", "secret", "token", "key", "credential"),
         re.compile(
             r"(?i)--?(?P<name>(?:[\w]{1,32}-){0,4}(?:password|passwd|passphrase|secret|token|api-?key|credential)[\w-]{0,64})"
             r"[ \t]+(?P<value>\"[^\"]*\"|'[^']*'|[^\s\"']+)"

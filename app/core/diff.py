@@ -148,7 +148,9 @@ class _Comparison:
     def went(self, path: Path, value: Any, pointer: str, context: tuple[str, ...] = ()) -> None:
         self.out.append(Delta(path, "remove", value, msgspec.UNSET, pointer, context))
 
-    def maps(self, old: dict[str, Any], new: dict[str, Any], path: Path, pointer: str) -> None:
+    def maps(
+        self, old: dict[str, Any], new: dict[str, Any], path: Path, pointer: str, context: tuple[str, ...] = ()
+    ) -> None:
         same = self.same
         if old.keys() == new.keys():
             changed = [key for key, value in old.items() if not same(value, new[key])]
@@ -158,30 +160,30 @@ class _Comparison:
             before, after = old.get(key, _NONE), new.get(key, _NONE)
             where, inner = (*path, key), f"{pointer}/{_escape(key)}"
             if before is _NONE:
-                self.came(where, after, inner, _context(key, new))
+                self.came(where, after, inner, _context(key, new) + context)
             elif after is _NONE:
-                self.went(where, before, inner, _context(key, old))
+                self.went(where, before, inner, _context(key, old) + context)
             else:
-                self.values(before, after, where, inner, _context(key, old, new))
+                self.values(before, after, where, inner, _context(key, old, new) + context)
 
     def values(self, old: Any, new: Any, path: Path, pointer: str, context: tuple[str, ...] = ()) -> None:
         """Compare two values that are known to differ."""
         kind = type(old)
         if kind is type(new) and kind is dict:
-            self.maps(old, new, path, pointer)
+            self.maps(old, new, path, pointer, context)
         elif kind is type(new) and kind is list:
-            self.lists(old, new, path, pointer)
+            self.lists(old, new, path, pointer, context)
         else:
             self.out.append(Delta(path, "replace", old, new, pointer, context))
 
-    def lists(self, old: list[Any], new: list[Any], path: Path, pointer: str) -> None:
+    def lists(self, old: list[Any], new: list[Any], path: Path, pointer: str, context: tuple[str, ...]) -> None:
         field = path[-1] if path and type(path[-1]) is str else ""
         for names in MERGE_KEYS.get(field, ()) + _BY_NAME:
             old_keys, new_keys = _keys(old, field, names), _keys(new, field, names)
             if old_keys is not None and new_keys is not None:
-                self.keyed(old, new, old_keys, new_keys, path, pointer)
+                self.keyed(old, new, old_keys, new_keys, path, pointer, context)
                 return
-        self.positional(old, new, path, pointer)
+        self.positional(old, new, path, pointer, context)
 
     def keyed(
         self,
@@ -191,13 +193,14 @@ class _Comparison:
         new_keys: list[str],
         path: Path,
         pointer: str,
+        context: tuple[str, ...],
     ) -> None:
         """Remove from the end, restore the order, add from the beginning, then compare pairs where they now stand."""
         places = {key: index for index, key in enumerate(old_keys)}
         wanted = set(new_keys)
         for index in range(len(old) - 1, -1, -1):
             if old_keys[index] not in wanted:
-                self.went((*path, Item(index, old_keys[index])), old[index], f"{pointer}/{index}")
+                self.went((*path, Item(index, old_keys[index])), old[index], f"{pointer}/{index}", context)
         self.reorder(
             [key for key in old_keys if key in wanted],
             [key for key in new_keys if key in places],
@@ -206,10 +209,10 @@ class _Comparison:
         )
         for index, key in enumerate(new_keys):
             if key not in places:
-                self.came((*path, Item(index, key)), new[index], f"{pointer}/{index}")
+                self.came((*path, Item(index, key)), new[index], f"{pointer}/{index}", context)
         for index, key in enumerate(new_keys):
             if key in places and not self.same(old[places[key]], new[index]):
-                self.values(old[places[key]], new[index], (*path, Item(index, key)), f"{pointer}/{index}")
+                self.values(old[places[key]], new[index], (*path, Item(index, key)), f"{pointer}/{index}", context)
 
     def reorder(self, current: list[str], wanted: list[str], path: Path, pointer: str) -> None:
         if current == wanted:
@@ -222,7 +225,7 @@ class _Comparison:
                 moves.append((f"{pointer}/{source}", f"{pointer}/{target}"))
         self.out.append(Delta(path, "replace", before, wanted, pointer, moves=tuple(moves)))
 
-    def positional(self, old: list[Any], new: list[Any], path: Path, pointer: str) -> None:
+    def positional(self, old: list[Any], new: list[Any], path: Path, pointer: str, context: tuple[str, ...]) -> None:
         shortest = min(len(old), len(new))
         start = 0
         while start < shortest and self.same(old[start], new[start]):
@@ -232,10 +235,10 @@ class _Comparison:
             end += 1
         old_stop, new_stop = len(old) - end, len(new) - end
         for index in range(old_stop - 1, new_stop - 1, -1):
-            self.went((*path, Item(index)), old[index], f"{pointer}/{index}", _flag(old, index))
+            self.went((*path, Item(index)), old[index], f"{pointer}/{index}", _flag(old, index) + context)
         for index in range(start, min(old_stop, new_stop)):
             if not self.same(old[index], new[index]):
-                context = _flag(old, index) + _flag(new, index)
-                self.values(old[index], new[index], (*path, Item(index)), f"{pointer}/{index}", context)
+                beside = _flag(old, index) + _flag(new, index) + context
+                self.values(old[index], new[index], (*path, Item(index)), f"{pointer}/{index}", beside)
         for index in range(old_stop, new_stop):
-            self.came((*path, Item(index)), new[index], f"{pointer}/{index}", _flag(new, index))
+            self.came((*path, Item(index)), new[index], f"{pointer}/{index}", _flag(new, index) + context)

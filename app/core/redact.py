@@ -30,9 +30,6 @@ LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 PREFIX: Final = "redacted:"
 
 _FINGERPRINT: Final = re.compile(r"redacted:[0-9a-f]{16}")
-_REFERENCES: Final = frozenset({"name", "namespace", "key", "kind", "apiVersion", "optional", "defaultMode"})
-"""Fields of references to secrets, which are shown even inside a map that is named like a credential."""
-
 _IMAGES: Final = frozenset({"image", "imageID"})
 """Fields of container images: `external-secrets:v1` is no secret of that name."""
 
@@ -143,7 +140,7 @@ class Redactor:
         if context and any(names_credential(word) for word in context if "=" not in word):
             return True
         names = [segment for segment in path if type(segment) is str]
-        if not names or (names[-1] in _REFERENCES and len(names) > 1):
+        if not names:
             return False
         # `secret: {secretName: x}` and `imagePullSecrets: [{name: x}]` hold references: what is inside is judged by its
         # own names.

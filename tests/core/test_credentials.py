@@ -20,7 +20,7 @@ SHOWING = (
 SHOWING += (
     "keys publicUrl author authority monkey tokenUrl secretNamespace password-file PASSWORD_FILE tokenTTL compass "
 )
-SHOWING += "secretProviderClass replicas image bypass passThrough keyAlgorithm --token-ttl serviceAccountName 123 "
+SHOWING += "secretProviderClass replicas image bypass keyAlgorithm --token-ttl serviceAccountName 123 "
 SHOWING += "credentialsPath secretsStore basicAuthSecretName"
 
 
@@ -148,11 +148,12 @@ def test_a_pattern_that_matches_nothing_hides_nothing() -> None:
 
 
 BEGINNINGS = [
-    "a", "A", "-", "--", "=", ":", " ", "\n", "\\", '"', "'", "{", "[", "a=", "a:", "a.", "a-", "a b", "token", "token=",
-    "token:", "token=[", "token={", "credentials={", 'token="', "token='", 'token=\\"', "token: |\n ", "token:\n- ", "token:\n-",
-    "://", "://a:", "://a:b@", "://a:@", "eyJ", "-eyJabcde", "eyJabcde.", "bearer ", "basic\t", "--a-", "--token ", "-u ",
-    "-u a:", "<a>", "<token>", "</", "login a ", "login a password ", "requirepass ", "-----BEGIN ", "sk-", "xoxa-", "ghp_",
-    "-----BEGIN PRIVATE KEY-----", "authorization:", "authorization: ", "password\t", "export ", "\t\n", "/token:", "/token=",
+    "a", "A", "-", "--", "=", ":", " ", "\n", "\\", '"', "'", "{", "[", "a=", "a:", "a.", "a-", "a b", "token",
+    "token=", "token:", "token=[", "token={", "credentials={", 'token="', "token='", 'token=\\"', "token: |\n ",
+    "token:\n- ", "token:\n-", "://", "://a:", "://a:b@", "://a:@", "eyJ", "-eyJabcde", "eyJabcde.", "bearer ",
+    "basic\t", "--a-", "--token ", "-u ", "-u a:", "<a>", "<token>", "</", "login a ", "login a password ",
+    "requirepass ", "-----BEGIN ", "sk-", "xoxa-", "ghp_", "-----BEGIN PRIVATE KEY-----", "authorization:",
+    "authorization: ", "password\t", "export ", "\t\n", "/token:", "/token=",
 ]  # fmt: skip
 
 

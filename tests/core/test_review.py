@@ -40,9 +40,7 @@ def summary(entry: Entry | None) -> Any:
     document = json.loads(msgspec.json.encode(entry))
     resource = entry.resource
     parts = (resource.group, resource.version, resource.resource, resource.subresource)
-    plural = "/".join(
-        part for part in (resource.group, resource.version, resource.resource, resource.subresource) if part
-    )
+    plural = "/".join(part for part in parts if part)
     how = {
         "user": entry.user.username,
         "actor": " ".join(part for part in (entry.actor.kind, entry.actor.service_account) if part),

@@ -1,0 +1,156 @@
+"""One line to a valid object, keywords to bend it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from app.audit.recorder import Recorded, Recorder, Routed, Rules
+from app.core.change import Entry, Resource, User
+from app.core.finding import Finding
+from app.core.identity import EntryIds
+from app.core.record import Record as RecordRules
+from app.core.redact import Redactor
+from app.core.review import Change, Review, decode
+from app.store.encoding import entry_row, finding_body, read_entry
+from app.store.journal import Appended, FindingRow, Record
+
+RECORDED_REVIEWS = Path(__file__).parent / "data" / "reviews-k8s-1.20"
+KEY = b"k" * 32
+START = 1_767_323_045_000
+"""Unix milliseconds of 2026-01-02T03:04:05Z."""
+
+
+def review_document(**request: Any) -> dict[str, Any]:
+    """An AdmissionReview as the API server writes it: alice scales a Deployment, unless told otherwise."""
+    fields = {
+        "uid": "5b0a5ad1-0000-4000-8000-000000000001",
+        "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
+        "resource": {"group": "apps", "version": "v1", "resource": "deployments"},
+        "name": "web",
+        "namespace": "shop",
+        "operation": "UPDATE",
+        "userInfo": {"username": "alice", "groups": ["system:authenticated"]},
+        "object": {"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 3}},
+        "oldObject": {"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 1}},
+        "dryRun": False,
+        "options": {"fieldManager": "kubectl-edit"},
+    }
+    return {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {**fields, **request}}
+
+
+def make_body(**request: Any) -> bytes:
+    """The bytes of an AdmissionReview."""
+    return json.dumps(review_document(**request)).encode()
+
+
+def make_review(**request: Any) -> Review:
+    """A decoded AdmissionReview."""
+    return decode(make_body(**request))
+
+
+def about(kind: str, resource: str, group: str = "", **request: Any) -> dict[str, Any]:
+    """The fields of a request about another kind."""
+    return {
+        "kind": {"group": group, "version": "v1", "kind": kind},
+        "resource": {"group": group, "version": "v1", "resource": resource},
+        **request,
+    }
+
+
+def recorded_review(name: str) -> Review:
+    """A review that a real API server sent."""
+    return decode((RECORDED_REVIEWS / f"{name}.json").read_bytes())
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A finding with the sinks that are to get it."""
+
+    finding: Finding
+    sinks: Sequence[str] = ("stdout",)
+
+
+def nobody(_change: Change) -> Sequence[Routed]:
+    """Rules without playbooks."""
+    return ()
+
+
+def make_rules(
+    *, evaluate: Callable[[Change], Sequence[Routed]] = nobody, redactor: Redactor | None = None, **record: Any
+) -> Rules:
+    """The default rules; further keywords are those of `record` in the configuration."""
+    selection = RecordRules(**record)
+    return Rules(
+        selects=selection.compile(),
+        keeps_status=selection.status,
+        evaluate=evaluate,
+        redactor=redactor or Redactor(KEY),
+        cluster="test",
+    )
+
+
+class KeptRecords:
+    """A journal in memory; `answers` are given in turn, then "recorded"."""
+
+    def __init__(self, *answers: Appended) -> None:
+        self.records: list[Record] = []
+        self._answers: Iterator[Appended] = itertools.chain(answers, itertools.repeat("recorded"))
+
+    async def append(self, record: Record) -> Appended:
+        self.records.append(record)
+        return next(self._answers)
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [read_entry(record.entry.body) for record in self.records]
+
+
+def make_recorder(journal: KeptRecords | None = None, rules: Rules | None = None) -> Recorder:
+    return Recorder(journal or KeptRecords(), rules or make_rules(), EntryIds(), lambda: 7)
+
+
+def record(review: Review, rules: Rules | None = None) -> Entry | None:
+    """Return the entry that a review leaves, None where it leaves none."""
+    journal = KeptRecords()
+    asyncio.run(_record(make_recorder(journal, rules), review))
+    return journal.entries[0] if journal.records else None
+
+
+async def _record(recorder: Recorder, review: Review) -> Recorded | None:
+    return await recorder.record(review)
+
+
+def entry_of(review: Review, rules: Rules | None = None) -> Entry:
+    """Return the entry that a review leaves; there must be one."""
+    entry = record(review, rules)
+    assert entry is not None
+    return entry
+
+
+_ids = EntryIds()
+
+
+def make_entry(*, at_milliseconds: int = START, **fields: Any) -> tuple[int, Entry]:
+    """An entry and its sequence number; later ones have higher numbers."""
+    sequence, entry_id = _ids.next(at_milliseconds, 7)
+    defaults: dict[str, Any] = {
+        "id": entry_id,
+        "at": "2026-01-02T03:04:05.000000Z",
+        "resource": Resource(group="apps", version="v1", kind="Deployment", namespace="shop", name="web"),
+        "user": User(username="alice"),
+    }
+    return sequence, Entry(**{**defaults, **fields})
+
+
+def make_record(*sinks: str, finding: Finding | None = None, **fields: Any) -> Record:
+    """A record for the journal; with sinks, it has a finding that they are to get."""
+    sequence, entry = make_entry(**fields)
+    told = finding or Finding(playbook="images", title="web changed")
+    findings = (FindingRow(0, finding_body(told), sinks),) if sinks else ()
+    return Record(entry_row(sequence, entry), findings)
