@@ -96,6 +96,7 @@ class Auditor:
         )
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._measured_sinks: set[str] = set()
 
     async def start(self) -> None:
         """Open the journal, compile the configuration, begin to deliver and to listen."""
@@ -227,7 +228,7 @@ class Auditor:
         self._tasks.append(task)
 
     async def _forget(self) -> None:
-        retention = Retention(self.settings.retention_age, self.settings.retention_size)
+        retention = Retention(self.settings.retention_age, self.settings.retention_size or None)
         while forgotten := await self.journal.call(lambda c: forget(c, retention, datetime.now(UTC))):
             self.metrics.forgotten.inc(forgotten)
 
@@ -236,7 +237,10 @@ class Auditor:
             with closing(connect_reader(self.journal.path)) as connection:
                 return queue_state(connection, datetime.now(UTC))
 
-        for sink, pending, dead, age in await asyncio.to_thread(states):
+        found = {sink: numbers for sink, *numbers in await asyncio.to_thread(states)}
+        self._measured_sinks |= found.keys() | {sink.name for sink in self.config.current.sinks}
+        for sink in self._measured_sinks:
+            pending, dead, age = found.get(sink, (0, 0, 0.0))
             self.metrics.queue_pending.labels(sink).set(pending)
             self.metrics.queue_dead.labels(sink).set(dead)
             self.metrics.queue_age.labels(sink).set(age)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import ByteSize, Field, PositiveFloat, PositiveInt
+from pydantic import ByteSize, Field, PositiveFloat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.telemetry.logs import LogFormat
@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     admission_host: str = Field("0.0.0.0", description="Address of the admission port (HTTPS).")  # noqa: S104
     admission_port: Port = Field(10250, description="Port that the API server calls; 10250 passes most firewalls.")
     console_host: str = Field("127.0.0.1", description="Address of the console port (HTTP).")
-    console_port: Port = Field(8080, description="Port of API, metrics, probes and web page.")
+    console_port: Port = Field(8080, description="Port of the API, the metrics and the probes.")
     tls_dir: Path = Field(Path("certs"), description="Folder with tls.crt and tls.key.")
     cluster_name: str = Field("", description="Name of the cluster in entries; globalConfig.cluster_name comes first.")
     synchronous: Literal["FULL", "NORMAL"] = Field(
@@ -41,9 +41,12 @@ class Settings(BaseSettings):
     max_body: ByteSize = Field(
         ByteSize(8 * 1024 * 1024), description="Larger reviews are recorded without their objects."
     )
-    retention_days: PositiveInt | None = Field(90, description="Entries older than this are forgotten.")
-    retention_size: ByteSize | None = Field(
-        ByteSize(5 * 1024**3), description="The oldest entries are forgotten when the journal grows larger."
+    retention_days: Annotated[int, Field(ge=0)] = Field(
+        90, description="Entries older than this are forgotten; 0 keeps them whatever their age."
+    )
+    retention_size: ByteSize = Field(
+        ByteSize(5 * 1024**3),
+        description="The oldest entries are forgotten when the journal grows larger; 0 lets it grow.",
     )
     fingerprint_key_file: Path | None = Field(
         None, description="Key of the fingerprints of secrets; made in the data folder if not given."
@@ -54,7 +57,7 @@ class Settings(BaseSettings):
     @property
     def retention_age(self) -> timedelta | None:
         """The age beyond which entries are forgotten."""
-        return timedelta(days=self.retention_days) if self.retention_days is not None else None
+        return timedelta(days=self.retention_days) if self.retention_days else None
 
 
 def environment() -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from app.store.ledger import Ledger
 
 deliveries_app = typer.Typer(no_args_is_help=True, help="List deliveries, and retry or purge the dead ones.")
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Deliveries, as listed.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Deliveries, as listed.")]
 SinkOption = Annotated[str, typer.Option("--sink", help="Only those to this sink.")]
 All = Annotated[bool, typer.Option("--all", help="Every dead delivery.")]
 

@@ -18,6 +18,7 @@ from app.cli.output import (
     console,
     entries_table,
     entry_details,
+    harmless_json,
     journal_path,
     print_documents,
 )
@@ -125,7 +126,8 @@ def show(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="ID") from error
         if len(found) != 1:
-            complain(f"{len(found) or 'no'} entries begin with {entry_id!r}" + ("; write more of it" if found else ""))
+            number, remedy = ("several", "; write more of it") if found else ("no", "")
+            complain(f"{number} entries begin with {entry_id!r}{remedy}")
             raise typer.Exit(FAILED)
         entry = _entry.decode(found[0])
         deliveries = deliveries_of(ledger.connection, ledger.sequence(entry.id))
@@ -151,7 +153,7 @@ def tail(
                 for sequence, document in ledger.after(last, 500):
                     last = sequence
                     if output == "json":
-                        print(bytes(document).decode(), flush=True)
+                        print(harmless_json(bytes(document)), flush=True)
                     else:
                         table = entries_table(_read([document]))
                         table.show_header = False

@@ -15,9 +15,20 @@ from rich.text import Text
 from app.audit.fingerprint_key import FingerprintKeyError
 from app.config.problems import ConfigError
 from app.settings import PREFIX
+from app.sinks.base import SinkSetupError
 from app.store.database import StoreError
 from app.tls.issue import CertificateError
 from app.web.server import AddressInUseError
+
+_EXPLAINED: Final = (
+    ConfigError,
+    SinkSetupError,
+    CertificateError,
+    StoreError,
+    AddressInUseError,
+    FingerprintKeyError,
+)
+"""Errors whose message names the place and the remedy."""
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -33,10 +44,12 @@ def told() -> Iterator[None]:
             name = str(problem["loc"][0]) if problem["loc"] else "?"
             complain(f"--{name.replace('_', '-')} ({PREFIX}{name.upper()}): {problem['msg']}")
         raise typer.Exit(USAGE) from error
-    except (ConfigError, CertificateError, StoreError, AddressInUseError, FingerprintKeyError) as error:
+    except _EXPLAINED as error:
         complain(str(error))
         raise typer.Exit(FAILED) from error
-    except PermissionError as error:
+    except OSError as error:
+        if error.filename is None:  # of no file: nothing that a path could mend
+            raise
         complain(f"{error.filename}: {error.strerror}")
         raise typer.Exit(FAILED) from error
     except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,14 @@ DataDirOption = Annotated[
 SHORT_ID: Final = 18
 """Characters of an id that tell entries of one journal apart: the time and the counter of the UUIDv7."""
 
+_PIPE_WIDTH: Final = 400
+"""Columns where no terminal says how many there are: no line of a list is longer."""
+
+_NAME_LIMIT: Final = 80
+_MESSAGE_LIMIT: Final = 120
+"""Characters of one cell of a list: strangers choose names, and none may push the other columns away."""
+
+_INVISIBLE: Final = re.compile(r"[^\n -~]")
 _STEP: Final = re.compile(r"\.?[^.\[\]]+(?:\[(?:[^\]\\]|\\.)*\])*|\[(?:[^\]\\]|\\.)*\]")
 """A step of a written path with the brackets that follow it."""
 
@@ -40,7 +49,8 @@ _STATE_STYLES: Final = {"pending": "yellow", "delivered": "green", "dead": "bold
 def console() -> Console:
     """Return the console of standard output: colours on a terminal, plain and unwrapped text in a pipe."""
     terminal = sys.stdout.isatty()
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=not terminal, width=None if terminal else 250)
+    width = None if terminal else _PIPE_WIDTH
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=not terminal, width=width)
 
 
 def journal_path(data_dir: Path | None) -> Path:
@@ -54,10 +64,20 @@ def print_documents(documents: Any, output: Format) -> None:
     """Print JSON (indented) or YAML."""
     plain_data = msgspec.to_builtins(documents)
     if output == "json":
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(plain_data), indent=2) + b"\n")
+        print(harmless_json(msgspec.json.format(msgspec.json.encode(plain_data), indent=2)))
     else:
         yaml.safe_dump(plain_data, sys.stdout, sort_keys=False, allow_unicode=False)
     sys.stdout.flush()
+
+
+def harmless_json(document: bytes) -> str:
+    """Return the same JSON with what a terminal could obey, or nobody could see, written as escapes."""
+    return _INVISIBLE.sub(_escaped, document.decode())
+
+
+def _escaped(found: re.Match[str]) -> str:
+    # JSON leaves DEL, the controls of ISO 6429 above ASCII, and the marks that turn the direction of text as they are.
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def age(moment: str, now: datetime) -> str:
@@ -79,17 +99,22 @@ def entries_table(entries: Sequence[Entry]) -> Table:
     now = datetime.now(UTC)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in ("ID", "AGE", "USER", "OPERATION", "OBJECT", "CHANGE"):
-        table.add_column(header, no_wrap=True, overflow="ellipsis", min_width=SHORT_ID if header == "ID" else None)
+        table.add_column(header, no_wrap=header in {"ID", "AGE", "OPERATION"})
     for entry in entries:
         table.add_row(
             entry.id[:SHORT_ID],
             age(entry.at, now),
-            plain.one_line(_short_user(entry.user.username)),
+            _cell(_short_user(entry.user.username)),
             _operation(entry),
-            plain.one_line(_object(entry)),
+            _cell(_object(entry)),
             _summary(entry),
         )
     return table
+
+
+def _cell(text: str) -> Text:
+    """Return one harmless line, which gives way where the terminal is narrow."""
+    return Text(plain.one_line(text, _NAME_LIMIT), no_wrap=True, overflow="ellipsis")
 
 
 def _short_user(username: str) -> str:
@@ -123,13 +148,15 @@ def _summary(entry: Entry) -> Text:
 
 
 def change_text(change: FieldChange, limit: int, path: str) -> Text:
-    """Return one field change: path, old in red, new in green."""
+    """Return one field change on one line: path, old in red, new in green."""
     return Text.assemble(
-        (plain.one_line(path, 120), "bold"),
+        (plain.one_line(path, _NAME_LIMIT), "bold"),
         ": ",
         (plain.value(change.old, limit), "red"),
         " → ",
         (plain.value(change.new, limit), "green"),
+        no_wrap=True,
+        overflow="ellipsis",
     )
 
 
@@ -192,10 +219,10 @@ def deliveries_table(deliveries: Sequence[Delivery]) -> Table:
         table.add_row(
             str(delivery.id),
             age(delivery.created_at, now),
-            plain.one_line(delivery.sink),
+            plain.one_line(delivery.sink, _NAME_LIMIT),
             Text(delivery.state, style=_STATE_STYLES[delivery.state]),
             str(delivery.attempts),
-            plain.one_line(delivery.title),
-            plain.one_line(delivery.last_error),
+            plain.one_line(delivery.title, _NAME_LIMIT),
+            plain.one_line(delivery.last_error, _MESSAGE_LIMIT),
         )
     return table

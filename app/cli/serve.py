@@ -13,10 +13,10 @@ from app.settings import PREFIX, Settings
 
 def _option(name: str) -> Any:
     field = Settings.model_fields[name]
-    default = "" if field.default is None else f" [default: {field.default}]"
+    default = "" if field.default is None else f"default: {field.default}; "
     return typer.Option(
         f"--{name.replace('_', '-')}",
-        help=f"{field.description}{default} [env: {PREFIX}{name.upper()}]",
+        help=f"{field.description} ({default}env: {PREFIX}{name.upper()})",
         show_default=False,
     )
 

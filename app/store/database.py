@@ -31,7 +31,7 @@ def connect_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     `FULL` syncs the WAL at every commit, so that a commit survives a power cut; with `NORMAL` it survives the end of
     the process, but a power cut may take the last commits (https://www.sqlite.org/pragma.html#pragma_synchronous).
     """
-    connection = _connect(path.as_uri() + "?mode=rwc")
+    connection = _connect(path.absolute().as_uri() + "?mode=rwc")
     if not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -52,7 +52,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     """Open the journal for reading; raises StoreError where there is none."""
     if not path.exists():
         raise StoreError(f"there is no journal at {path}; is --data-dir the one that the server uses?")
-    connection = _connect(path.as_uri() + "?mode=ro")
+    connection = _connect(path.absolute().as_uri() + "?mode=ro")
     connection.execute("PRAGMA query_only = ON")
     return connection
 
@@ -61,7 +61,7 @@ def connect_editor(path: Path) -> sqlite3.Connection:
     """Open an existing journal for the few changes that people make beside a running server."""
     if not path.exists():
         raise StoreError(f"there is no journal at {path}; is --data-dir the one that the server uses?")
-    connection = _connect(path.as_uri() + "?mode=rw")
+    connection = _connect(path.absolute().as_uri() + "?mode=rw")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 

@@ -89,7 +89,8 @@ class JournalObserver:
 class _Append(msgspec.Struct, eq=False):
     record: Record
     size: int
-    future: asyncio.Future[Appended] | None
+    deadline: float
+    answer: Callable[[Appended], None] | None
 
 
 class _Call(msgspec.Struct, Generic[T], eq=False):
@@ -135,7 +136,7 @@ class Journal:
         self._writing = False
         self._armed = False
         self._idle = asyncio.Event()
-        self._waiting: collections.deque[tuple[float, asyncio.Future[Appended]]] = collections.deque()
+        self._waiting: collections.deque[_Append] = collections.deque()
         self._pending_bytes = 0
         self._pending_since: float | None = None
         self._pending = 0
@@ -177,25 +178,31 @@ class Journal:
         """Whether so much waits to be written that new records are lost."""
         return self._pending_bytes >= self._max_pending_bytes
 
-    async def append(self, record: Record) -> Appended:
-        """Write the record; see the class for what the answer means."""
-        size = len(record.entry.body) + sum(len(finding.body) for finding in record.findings)
+    def submit(self, record: Record, answer: Callable[[Appended], None]) -> None:
+        """Write the record; call `answer` once, in the event loop, with what the class says of `append`."""
         if self.full:
             self._observer.lost(1, "queue full")
             logger.error("entry lost", action="lost", reason="queue full", sequence=record.entry.seq)
-            return "lost"
+            answer("lost")
+            return
+        now = self._loop.time()
+        item = _Append(record, _size(record), now + self._budget, answer)
         self._pending += 1
-        self._pending_bytes += size
+        self._pending_bytes += item.size
         if self._pending_since is None:
             self._pending_since = time.monotonic()
-        if self.last_error is not None:
+        if self.last_error is None:
+            self._waiting.append(item)
+        else:
             # The disk refuses at the moment: waiting would only slow the cluster down.
-            self._submit(_Append(record, size, None))
-            return "pending"
+            _answer(item, "pending")
+        self._take(item)
+
+    async def append(self, record: Record) -> Appended:
+        """Write the record; see the class for what the answer means."""
         future: asyncio.Future[Appended] = self._loop.create_future()
-        self._waiting.append((self._loop.time() + self._budget, future))
-        self._submit(_Append(record, size, future))
-        return await future
+        self.submit(record, future.set_result)
+        return await asyncio.shield(future)
 
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in the writer's thread and in a transaction; return its result once that is committed.
@@ -203,10 +210,10 @@ class Journal:
         `work` may run more than once, where a commit fails; what it raises is raised here, and undoes what it did.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._submit(_Call(work, future))
+        self._take(_Call(work, future))
         return await future
 
-    def _submit(self, item: _Append | _Call[Any]) -> None:
+    def _take(self, item: _Append | _Call[Any]) -> None:
         if not self._next:
             self._next_since = self._loop.time()
         self._next.append(item)
@@ -253,10 +260,8 @@ class Journal:
         while True:
             await asyncio.sleep(self._budget / 20)
             now = self._loop.time()
-            while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= now):
-                _, future = self._waiting.popleft()
-                if not future.done():
-                    future.set_result("pending")
+            while self._waiting and (self._waiting[0].answer is None or self._waiting[0].deadline <= now):
+                _answer(self._waiting.popleft(), "pending")
 
     def _write(self) -> None:
         """Run the writer: commit one batch after another. Ends with the file closed."""
@@ -336,12 +341,11 @@ class Journal:
             if isinstance(item, _Append):
                 self._pending -= 1
                 self._pending_bytes -= item.size
-                if item.future is not None and not item.future.done():
-                    item.future.set_result(answer)
+                _answer(item, answer)
             elif not item.future.done():
                 item.future.set_result(item.result)
         waiting = self._waiting
-        while waiting and waiting[0][1].done():
+        while waiting and waiting[0].answer is None:
             waiting.popleft()
         self._pending_since = time.monotonic() if self._pending else None
         if sinks:
@@ -356,9 +360,7 @@ class Journal:
 
     def _answer_late(self) -> None:
         while self._waiting:
-            _, future = self._waiting.popleft()
-            if not future.done():
-                future.set_result("pending")
+            _answer(self._waiting.popleft(), "pending")
 
     def _refuse(self, item: _Append | _Call[Any], error: Exception) -> None:
         """Give up one item that the database will never take, so that it holds up no other."""
@@ -386,6 +388,20 @@ class Journal:
 def _is_refusal(error: Exception) -> bool:
     """Tell what will never be taken from a disk that refuses at the moment."""
     return not isinstance(error, sqlite3.Error) or isinstance(error, _REFUSALS)
+
+
+def _size(record: Record) -> int:
+    size = len(record.entry.body)
+    for finding in record.findings:
+        size += len(finding.body)
+    return size
+
+
+def _answer(item: _Append, result: Appended) -> None:
+    """Answer for an item, if nobody has yet."""
+    if item.answer is not None:
+        answer, item.answer = item.answer, None
+        answer(result)
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:

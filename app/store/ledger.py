@@ -44,12 +44,14 @@ class Page(msgspec.Struct, frozen=True):
     next: int | None
 
 
-class _Paths(msgspec.Struct):
+class _Change(msgspec.Struct):
     path: str
+    old: Any = None
+    new: Any = None
 
 
 class _Changes(msgspec.Struct):
-    changes: list[_Paths] = []
+    changes: list[_Change] = []
 
 
 _changes: Final = msgspec.json.Decoder(_Changes)
@@ -152,12 +154,12 @@ def _predicate(query: Query) -> Callable[[bytes], bool]:
         tests.append(lambda document: wanted in document.decode("utf-8").casefold())
     if query.path:
         pattern = compile_pattern(query.path)
-        tests.append(lambda document: any(_touches(pattern, each.path) for each in _changes.decode(document).changes))
+        tests.append(lambda document: any(_touches(pattern, each) for each in _changes.decode(document).changes))
     return lambda document: all(test(document) for test in tests)
 
 
-def _touches(pattern: Pattern, path: str) -> bool:
+def _touches(pattern: Pattern, change: _Change) -> bool:
     try:
-        return pattern.matches(parse(path))
+        return pattern.touches(parse(change.path), change.old, change.new)
     except ValueError:  # a field whose name is empty cannot be meant by a pattern
         return False

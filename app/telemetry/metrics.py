@@ -79,6 +79,7 @@ class Metrics:
         self.config_valid = Gauge(
             "kubewitness_config_last_reload_successful", "1 if the last reading was taken over.", registry=r
         )
+        self.config_valid.set(1)
         self.certificate_expiry = Gauge(
             "kubewitness_certificate_expiry_timestamp_seconds", "When the served certificate expires.", registry=r
         )

@@ -44,7 +44,7 @@ def admission_app() -> FastAPI:
 class Records(Protocol):
     """What the endpoint needs of the recorder."""
 
-    async def record(self, review: Review) -> Recorded | None:
+    def record(self, review: Review) -> Awaitable[Recorded | None]:
         """Record what the review says."""
 
 

@@ -1,7 +1,5 @@
 """`/api/v1`: the ledger and the deliveries as JSON, read-only."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Callable, Iterator
