@@ -173,7 +173,7 @@ class ControlPlane:
         self._wait_for("/readyz")
         if self.programs.controller_manager is not None:
             manager = self.programs.controller_manager
-            self._processes.start("kube-controller-manager", manager, self._manager_flags())
+            self._processes.start("kube-controller-manager", manager, self._manager_flags(manager))
             # Before its namespace has a service account no Pod is accepted.
             self._wait_for("/api/v1/namespaces/default/serviceaccounts/default")
         self.kubectl("create", "clusterrolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice")
@@ -218,7 +218,7 @@ class ControlPlane:
             flags.append("--disable-admission-plugins=ServiceAccount")
         return [*flags, *self._extra_flags]
 
-    def _manager_flags(self) -> list[str]:
+    def _manager_flags(self, manager: Path) -> list[str]:
         identities = self._identities
         kubeconfig = identities.kubeconfig("system:kube-controller-manager")
         return [
@@ -231,8 +231,19 @@ class ControlPlane:
             "--leader-elect=false",
             "--bind-address=127.0.0.1",
             f"--secure-port={self._manager_port}",
+            *_insecure_port_flag(manager),
             "--controllers=*,-nodeipam,-route,-cloud-node-lifecycle",
         ]
+
+
+def _insecure_port_flag(manager: Path) -> list[str]:
+    """Switch off the fixed insecure port (10252), which two control planes on a machine would fight for.
+
+    The flag exists up to Kubernetes 1.23.
+    """
+    printed = subprocess.run([str(manager), "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
+    minor = int(printed.split("v1.")[1].split(".")[0])
+    return ["--port=0"] if minor < 24 else []  # noqa: PLR2004  see above
 
 
 def _answers(client: httpx.Client, path: str) -> bool:
