@@ -196,6 +196,9 @@ class _Comparison:
         context: tuple[str, ...],
     ) -> None:
         """Remove from the end, restore the order, add from the beginning, then compare pairs where they now stand."""
+        if old_keys == new_keys:
+            self.pairs(old, new, new_keys, path, pointer)
+            return
         places = {key: index for index, key in enumerate(old_keys)}
         wanted = set(new_keys)
         for index in range(len(old) - 1, -1, -1):
@@ -213,6 +216,11 @@ class _Comparison:
         for index, key in enumerate(new_keys):
             if key in places and not self.same(old[places[key]], new[index]):
                 self.values(old[places[key]], new[index], (*path, Item(index, key)), f"{pointer}/{index}", context)
+
+    def pairs(self, old: list[Any], new: list[Any], keys: list[str], path: Path, pointer: str) -> None:
+        for index, key in enumerate(keys):
+            if not self.same(old[index], new[index]):
+                self.values(old[index], new[index], (*path, Item(index, key)), f"{pointer}/{index}")
 
     def reorder(self, current: list[str], wanted: list[str], path: Path, pointer: str) -> None:
         if current == wanted:

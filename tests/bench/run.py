@@ -250,7 +250,7 @@ def main() -> None:
     options = parser.parse_args()
     rounds, seconds = (1, 2.0) if options.quick else (3, 5.0)
     console = Console(width=110, highlight=False)
-    if len(os.sched_getaffinity(0)) < 2:  # noqa: PLR2004
+    if len(os.sched_getaffinity(0)) < 2:
         console.print("note: one core only, the load runs beside the server")
     with tempfile.TemporaryDirectory(prefix="kubewitness-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:  # noqa: TID251
         work = Path(folder)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core import text as plain
 from app.core.change import FieldChange, Resource, User
 from app.core.finding import DiffBlock
-from app.core import text as plain
 from tests.sinks import samples
 
 
