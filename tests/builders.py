@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.audit.recorder import Recorded, Recorder, Routed, Rules
+from app.audit.recorder import Answer, Recorder, Routed, Rules
 from app.core.change import Entry, Resource, User
 from app.core.finding import Finding
 from app.core.identity import EntryIds
@@ -69,7 +69,7 @@ def recorded_review(name: str) -> Review:
     return decode((RECORDED_REVIEWS / f"{name}.json").read_bytes())
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Told(msgspec.Struct, frozen=True):
     """A finding with the sinks that are to get it."""
 
     finding: Finding
@@ -102,9 +102,9 @@ class KeptRecords:
         self.records: list[Record] = []
         self._answers: Iterator[Appended] = itertools.chain(answers, itertools.repeat("recorded"))
 
-    async def append(self, record: Record) -> Appended:
+    def submit(self, record: Record, answer: Callable[[Appended], None]) -> None:
         self.records.append(record)
-        return next(self._answers)
+        answer(next(self._answers))
 
     @property
     def entries(self) -> list[Entry]:
@@ -118,12 +118,13 @@ def make_recorder(journal: KeptRecords | None = None, rules: Rules | None = None
 def record(review: Review, rules: Rules | None = None) -> Entry | None:
     """Return the entry that a review leaves, None where it leaves none."""
     journal = KeptRecords()
-    asyncio.run(_record(make_recorder(journal, rules), review))
+    asyncio.run(sent(make_recorder(journal, rules), review))
     return journal.entries[0] if journal.records else None
 
 
-async def _record(recorder: Recorder, review: Review) -> Recorded | None:
-    return await recorder.record(review)
+async def sent(recorder: Recorder, review: Review) -> Answer:
+    """Have a review recorded."""
+    return await recorder.record(lambda: review)
 
 
 def entry_of(review: Review, rules: Rules | None = None) -> Entry:

@@ -8,9 +8,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
+import structlog
 
 from app.core.change import Entry, FieldChange, FindingSummary
 from app.core.diff import Delta
@@ -21,6 +22,8 @@ from app.core.redact import Redactor
 from app.core.review import Change, Review, interpret
 from app.store.encoding import entry_row, finding_body
 from app.store.journal import Appended, FindingRow, Record
+
+logger = structlog.get_logger(__name__)
 
 _REMEMBERED_REVIEWS: Final = 4096
 _REMEMBERED_KINDS: Final = 4096
@@ -55,11 +58,15 @@ class Journal(Protocol):
         """Append the record; call `answer` once with whether it is durable, waits, or could not be kept."""
 
 
-class Recorded(msgspec.Struct, frozen=True):
-    """The entry that a review left, and what became of it."""
+class Answer(msgspec.Struct, frozen=True):
+    """The review that was read, and what became of it: the id of its entry, and whether that is durable already.
 
-    entry_id: str
-    result: Appended = "recorded"
+    `ignored` is a review with nothing to record, `fault` one that met an error of this program.
+    """
+
+    review: Review
+    result: Appended | Literal["ignored", "fault"]
+    entry_id: str = ""
 
 
 class Recorder:
@@ -70,49 +77,59 @@ class Recorder:
         self._journal = journal
         self._ids = ids
         self._random = random
-        self._seen: OrderedDict[str, asyncio.Future[Recorded | None]] = OrderedDict()
-        self._turn: list[tuple[Review, asyncio.Future[Recorded | None]]] = []
+        self._seen: OrderedDict[str, asyncio.Future[Answer]] = OrderedDict()
+        self._turn: list[tuple[Callable[[], Review], asyncio.Future[Answer]]] = []
         self._kinds: dict[tuple[str, str], str] = {}
 
-    def record(self, review: Review) -> Awaitable[Recorded | None]:
-        """Append what the review says, once per review; None where there is nothing to record.
+    def record(self, read: Callable[[], Review]) -> Awaitable[Answer]:
+        """Read a review and append what it says, once per review uid; raises what `read` raises.
 
-        A review that the API server sends again under the same uid (client-go repeats a call after 429 and 5xx) is
-        recorded once. Reviews that came in one turn of the event loop are worked on together: code and data of one step
-        are still in the processor's caches for the next review, which saves a good part of the time.
+        A review that the API server sends again (client-go repeats a call after 429 and 5xx) is recorded once. What
+        comes in one turn of the event loop is worked on together, from reading to the journal's row: code and data of a
+        step are then still in the processor's caches for the next review, which saves a good part of the time.
         """
-        uid = review.request.uid
-        seen = self._seen.get(uid)
-        if seen is not None:
-            return seen
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Recorded | None] = loop.create_future()
-        self._remember(uid, future)
+        future: asyncio.Future[Answer] = loop.create_future()
         if not self._turn:
             loop.call_soon(self._work)
-        self._turn.append((review, future))
+        self._turn.append((read, future))
         return future
 
     def _work(self) -> None:
         turn, self._turn = self._turn, []
-        for review, future in turn:
+        for read, future in turn:
             try:
-                made = self._made(review)
-            except Exception as error:  # noqa: BLE001  one review's fault is told to who sent it, and to nobody else
-                self._seen.pop(review.request.uid, None)
+                review = read()
+            except Exception as error:  # noqa: BLE001  told to who sent it, and to nobody else in this turn
                 future.set_exception(error)
                 continue
+            seen = self._seen.get(review.request.uid)
+            if seen is None:
+                self._remember(review.request.uid, future)
+                self._append(review, future)
+            else:
+                seen.add_done_callback(functools.partial(_repeat, future))
+
+    def _append(self, review: Review, future: asyncio.Future[Answer]) -> None:
+        try:
+            made = self._made(review)
             if made is None:
-                future.set_result(None)
+                future.set_result(Answer(review, "ignored"))
             else:
                 entry_id, record = made
-                self._journal.submit(record, functools.partial(self._answer, review.request.uid, future, entry_id))
+                self._journal.submit(record, functools.partial(self._settle, review, future, entry_id))
+        except Exception:
+            # A fault of ours must never become an error of the cluster: the answer stays "allowed".
+            logger.exception("review not recorded", action="lost", reason="fault", uid=review.request.uid[:64])
+            self._settle(review, future, "", "fault")
 
-    def _answer(self, uid: str, future: asyncio.Future[Recorded | None], entry_id: str, result: Appended) -> None:
-        if result == "lost":
-            self._seen.pop(uid, None)
+    def _settle(
+        self, review: Review, future: asyncio.Future[Answer], entry_id: str, result: Appended | Literal["fault"]
+    ) -> None:
+        if result in ("lost", "fault"):
+            self._seen.pop(review.request.uid, None)
         if not future.done():
-            future.set_result(Recorded(entry_id, result))
+            future.set_result(Answer(review, result, entry_id))
 
     def _made(self, review: Review) -> tuple[str, Record] | None:
         try:
@@ -152,10 +169,16 @@ class Recorder:
         shown = tuple([delta for delta in change.deltas if not delta.path or delta.path[0] != "status"])
         return change.deltas if has_findings and not shown else shown
 
-    def _remember(self, uid: str, future: asyncio.Future[Recorded | None]) -> None:
+    def _remember(self, uid: str, future: asyncio.Future[Answer]) -> None:
         self._seen[uid] = future
         if len(self._seen) > _REMEMBERED_REVIEWS:
             self._seen.popitem(last=False)
+
+
+def _repeat(future: asyncio.Future[Answer], first: asyncio.Future[Answer]) -> None:
+    """Answer a repeated review as the first one was answered."""
+    if not future.done():
+        future.set_result(first.result())
 
 
 def _without_objects(review: Review) -> Review:

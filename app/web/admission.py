@@ -6,19 +6,17 @@ Wire format: https://kubernetes.io/docs/reference/access-authn-authz/extensible-
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Protocol
 
 import msgspec
-import structlog
 from fastapi import FastAPI
 
-from app.audit.recorder import Recorded
+from app.audit.recorder import Answer
 from app.core.review import MalformedReviewError, Review, decode, decode_oversized
 from app.telemetry.metrics import Metrics
-
-logger = structlog.get_logger(__name__)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -44,8 +42,8 @@ def admission_app() -> FastAPI:
 class Records(Protocol):
     """What the endpoint needs of the recorder."""
 
-    def record(self, review: Review) -> Awaitable[Recorded | None]:
-        """Record what the review says."""
+    def record(self, read: Callable[[], Review]) -> Awaitable[Answer]:
+        """Read a review and record what it says; raises what `read` raises."""
 
 
 class ClientGoneError(Exception):
@@ -81,7 +79,9 @@ class AdmissionEndpoint:
             return
         try:
             _check(scope)
-            review = await self._read(receive)
+            read = await self._body(receive)
+            started = time.perf_counter()
+            answer = await self._recorder.record(read)
         except ClientGoneError:
             return
         except (BadRequestError, MalformedReviewError) as error:
@@ -89,18 +89,18 @@ class AdmissionEndpoint:
             status = error.status if isinstance(error, BadRequestError) else 400
             await self._send(send, status, _encode({"error": str(error)}))
             return
-        started = time.perf_counter()
-        recorded = await self._record(review)
-        await self._send(send, 200, _allowed(review, recorded))
+        self._measure(answer)
+        await self._send(send, 200, _allowed(answer))
         self._metrics.review_seconds.observe(time.perf_counter() - started)
 
-    async def _read(self, receive: Receive) -> Review:
+    async def _body(self, receive: Receive) -> Callable[[], Review]:
+        """Receive the body; return the way to read it."""
         message = await receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             body = message.get("body", b"")
-            return (
-                decode(body) if len(body) <= self._max_body else decode_oversized(body[: self._max_body], body[-_TAIL:])
-            )
+            if len(body) <= self._max_body:
+                return functools.partial(decode, body)
+            return functools.partial(decode_oversized, body[: self._max_body], body[-_TAIL:])
         chunks, size, tail = list[bytes](), 0, b""
         while True:
             if message["type"] == "http.disconnect":
@@ -117,23 +117,17 @@ class AdmissionEndpoint:
                 break
             message = await receive()
         body = b"".join(chunks)
-        return decode(body) if size <= self._max_body else decode_oversized(body, (body[-_TAIL:] + tail)[-_TAIL:])
+        if size <= self._max_body:
+            return functools.partial(decode, body)
+        return functools.partial(decode_oversized, body, (body[-_TAIL:] + tail)[-_TAIL:])
 
-    async def _record(self, review: Review) -> Recorded | None:
-        """Record the review; whatever happens, the answer stays "allowed"."""
-        operation = review.request.operation
-        if review.truncated:
+    def _measure(self, answer: Answer) -> None:
+        if answer.review.truncated:
             self._metrics.truncated.inc()
-        try:
-            recorded = await self._recorder.record(review)
-        except Exception:
+        if answer.result == "fault":
             self._metrics.review_errors.inc()
             self._metrics.unrecorded.labels("fault").inc()
-            logger.exception("review not recorded", action="lost", reason="fault", uid=review.request.uid[:64])
-            self._count(operation, "lost")
-            return None
-        self._count(operation, "ignored" if recorded is None else recorded.result)
-        return recorded
+        self._count(answer.review.request.operation, "lost" if answer.result == "fault" else answer.result)
 
     def _count(self, operation: str, result: str) -> None:
         key = (operation, result)
@@ -168,12 +162,12 @@ def _check(scope: MutableMapping[str, Any]) -> None:
     raise BadRequestError("the content type is missing; it must be application/json")
 
 
-def _allowed(review: Review, recorded: Recorded | None) -> bytes:
+def _allowed(answer: Answer) -> bytes:
     annotations = b""
-    if recorded is not None:
-        annotations = b',"auditAnnotations":{"entry-id":"%b"}' % recorded.entry_id.encode("ascii")
+    if answer.entry_id:
+        annotations = b',"auditAnnotations":{"entry-id":"%b"}' % answer.entry_id.encode("ascii")
     return b'{"apiVersion":%b,"kind":"AdmissionReview","response":{"uid":%b,"allowed":true%b}}' % (
-        _encode(review.api_version),
-        _encode(review.request.uid),
+        _encode(answer.review.api_version),
+        _encode(answer.review.request.uid),
         annotations,
     )

@@ -1,0 +1,256 @@
+"""The recorder keeps what is a change, once, with what a playbook says about it, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from app.audit.recorder import Recorder, Routed
+from app.core.change import FindingSummary
+from app.core.finding import Finding, Severity
+from app.core.identity import sequence_of
+from app.core.review import Change, Review, decode
+from app.store.encoding import read_finding
+from app.store.journal import Appended, Record
+from tests.builders import (
+    KeptRecords,
+    Told,
+    about,
+    entry_of,
+    make_body,
+    make_recorder,
+    make_review,
+    make_rules,
+    record,
+    recorded_review,
+    sent,
+)
+
+FINDING = Finding(playbook="replicas", title="web scaled", severity=Severity.HIGH)
+
+
+def tells(*sinks: str) -> Any:
+    def evaluate(_change: Change) -> Sequence[Routed]:
+        return [Told(FINDING, sinks)]
+
+    return evaluate
+
+
+async def recorded(review: Review, **rules: Any) -> KeptRecords:
+    journal = KeptRecords()
+    await sent(make_recorder(journal, make_rules(**rules)), review)
+    return journal
+
+
+async def test_an_entry_says_who_changed_what_when_and_where() -> None:
+    journal = KeptRecords()
+
+    answer = await sent(make_recorder(journal), make_review())
+
+    (entry,) = journal.entries
+    assert (answer.entry_id, answer.result) == (entry.id, "recorded")
+    assert (entry.cluster, entry.operation, entry.outcome) == ("test", "UPDATE", "attempted")
+    assert (str(entry.resource), entry.user.username) == ("Deployment/shop/web", "alice")
+    assert entry.review_uid == make_review().request.uid
+    assert entry.at.endswith("Z")
+
+
+async def test_the_row_has_what_can_be_looked_for() -> None:
+    (kept,) = (await recorded(make_review())).records
+
+    row = kept.entry
+    assert (row.kind, row.namespace, row.name, row.username, row.operation) == (
+        "Deployment", "shop", "web", "alice", "UPDATE",
+    )  # fmt: skip
+    assert row.seq == sequence_of((await recorded(make_review())).entries[0].id) & ~0 or row.seq
+
+
+async def test_a_finding_is_kept_with_its_sinks_and_summed_up_in_the_entry() -> None:
+    journal = await recorded(make_review(), evaluate=tells("slack", "mail"))
+
+    (finding,) = journal.records[0].findings
+    assert (finding.ordinal, finding.sinks) == (0, ("slack", "mail"))
+    assert read_finding(finding.body) == FINDING
+    assert journal.entries[0].findings == (FindingSummary("replicas", "web scaled", "HIGH"),)
+
+
+async def test_a_dry_run_is_recorded_as_one_and_nobody_is_told() -> None:
+    journal = await recorded(make_review(dryRun=True), evaluate=tells("slack"))
+
+    assert journal.entries[0].dry_run
+    assert journal.records[0].findings == ()
+
+
+@pytest.mark.parametrize("name", ["deployment-update-managed-fields-only", "deployment-status-update-by-controller"])
+async def test_an_update_of_managed_fields_or_status_alone_is_not_recorded(name: str) -> None:
+    assert (await recorded(recorded_review(name))).records == []
+
+
+async def test_status_is_recorded_where_it_is_wanted() -> None:
+    journal = await recorded(recorded_review("deployment-status-update-by-controller"), status=True)
+
+    assert {change.path.split(".")[0] for change in journal.entries[0].changes} == {"status"}
+
+
+async def test_the_status_beside_another_change_is_left_out() -> None:
+    old, new = ({"spec": each, "status": {"seen": each}} for each in (1, 2))
+
+    (entry,) = (await recorded(make_review(oldObject=old, object=new))).entries
+
+    assert [change.path for change in entry.changes] == ["spec"]
+    assert [each["path"] for each in entry.patch] == ["/spec"]
+
+
+async def test_the_status_that_a_finding_is_about_is_kept() -> None:
+    review = recorded_review("deployment-status-update-by-controller")
+
+    (entry,) = (await recorded(review, evaluate=tells("slack"))).entries
+
+    assert entry.changes
+
+
+UPKEEP = [
+    about("Lease", "leases", "coordination.k8s.io"),
+    about("Event", "events"),
+    about("EndpointSlice", "endpointslices", "discovery.k8s.io"),
+    about("Pod", "pods", subResource="binding"),
+    about("Deployment", "deployments", "apps", subResource="status"),
+]
+
+
+@pytest.mark.parametrize("request_about", UPKEEP, ids=lambda fields: fields["resource"]["resource"])
+async def test_the_clusters_own_upkeep_is_not_recorded(request_about: dict[str, Any]) -> None:
+    assert (await recorded(make_review(**request_about))).records == []
+
+
+async def test_upkeep_that_a_playbook_tells_about_is_recorded() -> None:
+    assert (await recorded(make_review(**UPKEEP[0]), evaluate=tells("slack"))).records
+
+
+async def test_the_same_review_sent_twice_is_recorded_once() -> None:
+    journal = KeptRecords()
+    recorder = make_recorder(journal)
+
+    first, second = [await sent(recorder, make_review()) for _ in range(2)]
+
+    assert len(journal.records) == 1
+    assert first.entry_id == second.entry_id
+
+
+async def test_reviews_with_different_uids_are_different_changes() -> None:
+    journal = KeptRecords()
+    recorder = make_recorder(journal)
+
+    for uid in ("a", "b"):
+        await sent(recorder, make_review(uid=uid))
+
+    assert [entry.review_uid for entry in journal.entries] == ["a", "b"]
+
+
+async def test_reviews_are_forgotten_after_thousands_of_others() -> None:
+    journal = KeptRecords()
+    recorder = make_recorder(journal)
+
+    for uid in ["first", *map(str, range(4096)), "first"]:
+        await sent(recorder, make_review(uid=uid))
+
+    assert len(journal.records) == 4098
+
+
+@pytest.mark.parametrize("answer", ["pending", "lost"])
+async def test_what_became_of_the_record_is_passed_on(answer: Appended) -> None:
+    recorded = await sent(make_recorder(KeptRecords(answer)), make_review())
+
+    assert recorded.result == answer
+
+
+async def test_a_review_that_was_lost_is_recorded_when_it_is_sent_again() -> None:
+    journal = KeptRecords("lost")
+    recorder = make_recorder(journal)
+
+    answers = [await sent(recorder, make_review()) for _ in range(2)]
+
+    assert [answer.result for answer in answers] == ["lost", "recorded"]
+    assert len(journal.records) == 2
+
+
+class BrokenJournal(KeptRecords):
+    """Fails once."""
+
+    def submit(self, record: Record, answer: Callable[[Appended], None]) -> None:
+        if not self.records:
+            self.records.append(record)
+            raise OSError("disk gone")
+        super().submit(record, answer)
+
+
+async def test_a_review_that_met_a_fault_is_recorded_when_it_is_sent_again() -> None:
+    journal = BrokenJournal()
+    recorder: Recorder = make_recorder(journal)
+
+    answers = [await sent(recorder, make_review()) for _ in range(2)]
+
+    assert [answer.result for answer in answers] == ["fault", "recorded"]
+    assert len(journal.records) == 2
+
+
+@pytest.mark.parametrize("depth", [100, 300, 450, 600, 900, 2000])
+@pytest.mark.parametrize("operation", ["CREATE", "UPDATE", "DELETE"])
+async def test_an_object_of_any_depth_leaves_an_entry(depth: int, operation: str) -> None:
+    nested = b'{"a":[' * depth + b"1" + b"]}" * depth
+    objects = {"CREATE": (None, "HERE"), "DELETE": ("HERE", None), "UPDATE": ({"a": 1}, "HERE")}
+    old, new = objects[operation]
+    body = make_body(operation=operation, oldObject=old, object=new).replace(b'"HERE"', nested)
+
+    (entry,) = (await recorded(decode(body))).entries
+
+    assert str(entry.resource) == "Deployment/shop/web"
+    assert entry.user.username == "alice"
+
+
+async def test_a_truncated_review_leaves_an_entry_that_says_so_and_is_told() -> None:
+    review = decode(make_body(object="HERE").replace(b'"HERE"', b"[" * 3000 + b"]" * 3000))
+
+    journal = await recorded(review, evaluate=tells("slack"))
+
+    assert journal.entries[0].truncated is True
+    assert [finding.sinks for finding in journal.records[0].findings] == [("slack",)]
+
+
+async def test_the_parent_of_a_scaled_custom_resource_is_named_once_its_kind_was_seen() -> None:
+    journal = KeptRecords()
+    recorder = make_recorder(journal)
+    mouse = about("Mouse", "mice", "example.com")
+    scale = mouse | {"uid": "2", "subResource": "scale", "kind": {"group": "autoscaling", "kind": "Scale"}}
+
+    for fields in (mouse, scale):
+        await sent(recorder, make_review(**fields))
+
+    assert [entry.resource.kind for entry in journal.entries] == ["Mouse", "Mouse"]
+
+
+async def test_new_rules_count_from_the_next_review_on() -> None:
+    journal = KeptRecords()
+    recorder = make_recorder(journal)
+
+    await sent(recorder, make_review(uid="a"))
+    recorder.rules = make_rules(exclude=[{"kind": "Deployment"}])
+    await sent(recorder, make_review(uid="b"))
+
+    assert len(journal.records) == 1
+
+
+@pytest.mark.parametrize("name", ["secret-create", "secret-update", "deployment-update-env-secretish"])
+def test_no_secret_of_a_recorded_review_is_kept(name: str) -> None:
+    entry = entry_of(recorded_review(name))
+
+    assert not any(secret in str(entry) for secret in ("MQ==", "Mg==", "hunter2"))
+
+
+def test_an_update_that_changes_nothing_is_not_recorded() -> None:
+    same = {"metadata": {"name": "web"}, "spec": {"replicas": 1}}
+
+    assert record(make_review(oldObject=same, object=json.loads(json.dumps(same)))) is None
