@@ -25,6 +25,10 @@ from app.store.journal import Appended, FindingRow, Record
 
 logger = structlog.get_logger(__name__)
 
+_CROWD: Final = 32
+_LINGER_SECONDS: Final = 0.002
+"""How many reviews are worked on together at most, and how long a crowd may take to gather."""
+
 _REMEMBERED_REVIEWS: Final = 4096
 _REMEMBERED_KINDS: Final = 4096
 
@@ -78,6 +82,7 @@ class Recorder:
         self._ids = ids
         self._random = random
         self._seen: OrderedDict[str, asyncio.Future[Answer]] = OrderedDict()
+        self._turn_since = 0.0
         self._turn: list[tuple[Callable[[], Review], asyncio.Future[Answer]]] = []
         self._kinds: dict[tuple[str, str], str] = {}
 
@@ -91,11 +96,18 @@ class Recorder:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         if not self._turn:
-            loop.call_soon(self._work)
+            self._turn_since = loop.time()
+            loop.call_soon(self._work, 1)
         self._turn.append((read, future))
         return future
 
-    def _work(self) -> None:
+    def _work(self, seen: int) -> None:
+        """Work on what has gathered, unless the event loop's turn brought more and may bring more still."""
+        size = len(self._turn)
+        loop = asyncio.get_running_loop()
+        if seen < size < _CROWD and loop.time() - self._turn_since < _LINGER_SECONDS:
+            loop.call_soon(self._work, size)
+            return
         turn, self._turn = self._turn, []
         for read, future in turn:
             try:
