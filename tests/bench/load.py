@@ -17,12 +17,16 @@ _UID: Final = b"00000000-0000-4000-8000-000000000000"
 
 
 def review(kilobytes: int | None = None) -> bytes:
-    """Return the recorded set-image review (7.5 KB), or one grown to this size by more containers."""
+    """Return the recorded set-image review, or one grown to this size by more containers."""
+    if kilobytes is None:
+        return RECORDED.read_bytes().replace(
+            msgspec.json.decode(RECORDED.read_bytes())["request"]["uid"].encode(), _UID
+        )
     document = msgspec.json.decode(RECORDED.read_bytes())
     request = document["request"]
     request["uid"] = _UID.decode()
     number = 0
-    while kilobytes is not None and len(msgspec.json.encode(document)) < kilobytes * 1024:
+    while len(msgspec.json.encode(document)) < kilobytes * 1024:
         number += 1
         for key in ("object", "oldObject"):
             containers = request[key]["spec"]["template"]["spec"]["containers"]
