@@ -115,12 +115,12 @@ class Recorder:
             except Exception as error:  # noqa: BLE001  told to who sent it, and to nobody else in this turn
                 future.set_exception(error)
                 continue
-            seen = self._seen.get(review.request.uid)
-            if seen is None:
+            first = self._seen.get(review.request.uid)
+            if first is None:
                 self._remember(review.request.uid, future)
                 self._append(review, future)
             else:
-                seen.add_done_callback(functools.partial(_repeat, future))
+                first.add_done_callback(functools.partial(_repeat, future))
 
     def _append(self, review: Review, future: asyncio.Future[Answer]) -> None:
         try:
