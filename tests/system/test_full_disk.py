@@ -1,37 +1,22 @@
-"""A disk that takes nothing more: reviews are allowed at once, somebody is told, and nothing is lost when it is mended.
-
-The limit on the size of a process' files stands in for the disk: it needs no privileges, and the write fails in the
-same place.
-"""
+"""A disk that takes nothing more: reviews are allowed at once, somebody is told, and nothing waits in vain."""
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import random
 from typing import Final
 
 from tests.system.conftest import Serve
-from tests.system.reviews import acknowledge
-from tests.system.server import Server, eventually
+from tests.system.disks import full_disk
+from tests.system.reviews import acknowledge, post, review
+from tests.system.server import eventually
 
 REVIEWS: Final = 60
-ROOM: Final = 32 * 1024
-"""Bytes that the journal may still grow by: enough for a few entries, too little for all."""
+
+MOST_THAT_WAIT: Final = 200
+"""Reviews of a megabyte; far fewer fill the queue."""
 
 NO_ANSWER_WAITS_FOR_THE_DISK: Final = "--commit-budget-seconds=30"
 """Answers within the webhook's timeout of 2 s show that none waits for its budget."""
-
-
-@contextmanager
-def full_disk(server: Server) -> Iterator[None]:
-    """Let no file of the server grow beyond what its largest one needs at the moment, and a little more."""
-    before = resource.prlimit(server.process_id, resource.RLIMIT_FSIZE)
-    largest = max(path.stat().st_size for path in server.data.iterdir())
-    resource.prlimit(server.process_id, resource.RLIMIT_FSIZE, (largest + ROOM, before[1]))
-    yield
-    with suppress(ProcessLookupError):
-        resource.prlimit(server.process_id, resource.RLIMIT_FSIZE, before)
 
 
 def images(word: str) -> list[str]:
@@ -84,3 +69,33 @@ def test_what_is_lost_with_the_process_is_counted_and_the_exit_code_says_so(serv
 
     assert exit_code == 1
     assert len(server.stored()) == len(acknowledged) - lost["entries"] > 0
+
+
+def incompressible(seeded: random.Random) -> bytes:
+    """Return the review of a new ConfigMap that takes a megabyte in memory."""
+    text = seeded.randbytes(1024 * 1024).hex()
+    return review("ConfigMap", new={"metadata": {"name": "large", "namespace": "shop"}, "data": {"noise": text}})
+
+
+def test_a_queue_that_is_full_as_well_loses_entries_and_says_so(serve: Serve) -> None:
+    server, seeded = serve("", NO_ANSWER_WAITS_FOR_THE_DISK), random.Random(1)
+    lost_so_far = 'kubewitness_entries_unrecorded_total{reason="queue full"}'
+
+    with server.client() as client:
+        with full_disk(server):
+            posted = 0
+            while not server.metric(lost_so_far) and posted < MOST_THAT_WAIT:
+                answer = post(client, incompressible(seeded))
+                posted += 1
+            status, report = server.readyz()
+            lost = server.metric(lost_so_far)
+            counted = server.metric('kubewitness_reviews_total{operation="CREATE",result="lost"}')
+        server.until_ready()
+
+    # The API server's audit log must not point to an entry that will never be.
+    assert "auditAnnotations" not in answer.json()["response"]
+    assert lost == counted == 1
+    assert status == 503
+    assert report["checks"]["journal"]["message"].startswith("entries are being lost: ")
+    assert len(server.events("entry lost")) == 1
+    eventually(lambda: len(server.stored()) == posted - 1, "everything that waited")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from tests.system.conftest import Serve
+from tests.system.disks import stalled_disk
 from tests.system.receiver import Receiver
 from tests.system.reviews import acknowledge, entry_id, post, set_image
 from tests.system.server import Server, eventually
@@ -69,15 +71,19 @@ def test_an_interrupt_ends_it_as_well(serve: Serve) -> None:
     assert server.exit_code() == 0
 
 
-def test_a_review_that_is_being_recorded_still_gets_its_answer(serve: Serve) -> None:
-    """Until the drain ends; the API server's connection is closed with the answer, not before."""
-    server = serve("", LONGER_THAN_ANY_TEST)
-    begin_to_drain(server)
-    with server.client() as client:
-        acknowledged = list(acknowledge(client, *(f"web:{number}" for number in range(20))))
+def test_a_review_that_is_being_recorded_gets_its_answer_first(serve: Serve) -> None:
+    server = serve("", "--commit-budget-seconds=30")
 
-    assert server.stop() == 0
-    assert [entry["id"] for entry in server.stored()] == acknowledged
+    with server.client() as client, ThreadPoolExecutor(1) as thread:
+        with stalled_disk(server):
+            answer = thread.submit(post, client, set_image("web:last"))
+            eventually(lambda: server.metric("kubewitness_journal_pending_entries") == 1, "a review in progress")
+            begin_to_drain(server)
+        last = answer.result()
+
+    assert server.exit_code() == 0
+    assert last.headers["connection"] == "close"
+    assert [entry["id"] for entry in server.stored()] == [entry_id(last)]
 
 
 def test_what_was_not_delivered_is_kept_for_the_next_start(serve: Serve, receiver: Receiver) -> None:

@@ -1,31 +1,18 @@
-"""A disk that hangs: answers leave when the budget is used up, somebody is told, and nothing is lost.
-
-A second connection that holds the journal's write lock stands in for the disk: no commit can end while it does.
-"""
+"""A disk that hangs: answers leave when the budget is used up, somebody is told, and nothing is lost."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from typing import Final
 
 from tests.system.conftest import Serve
+from tests.system.disks import stalled_disk
 from tests.system.reviews import acknowledge
 from tests.system.server import Server, eventually
 
 CONNECTIONS: Final = 4
 PER_CONNECTION: Final = 3
 REVIEWS: Final = CONNECTIONS * PER_CONNECTION
-
-
-@contextmanager
-def stalled_disk(server: Server) -> Iterator[None]:
-    with closing(sqlite3.connect(server.data / "journal.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 def acknowledged_on_one_connection(server: Server, connection: int) -> list[str]:
