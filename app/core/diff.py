@@ -6,6 +6,7 @@ the common beginning and end set aside, so that an inserted element is one addit
 
 from __future__ import annotations
 
+import functools
 import marshal
 import operator
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,12 @@ MERGE_KEYS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 """Lists whose elements are told apart by other keys than `name`: `patchMergeKey` and `x-kubernetes-list-map-keys`
 of the built-in types (Kubernetes OpenAPI). Further keys of a tuple may be absent from an element."""
 
-_BY_NAME: Final = (("name",),)
+Context = tuple[str, ...]
+
+_NAMED: Final = frozenset({"value", "values"})
+_MOST_MOVES: Final = 1000
+"""A longer list whose order changed is told as a whole: to find its moves would take time by its square."""
+
 _SETS: Final = frozenset({"finalizers"})
 _NONE: Final = msgspec.UNSET
 _CONTAINERS: Final = (dict, list)
@@ -42,18 +48,37 @@ _CONTAINERS: Final = (dict, list)
 class Delta(msgspec.Struct, frozen=True):
     """One difference, with raw values: nothing here may be stored or shown before redaction.
 
-    `pointer` is the place in the document at the time when this delta's turn comes in the patch. `context` holds the
-    strings beside a value that say what it is: the `name` next to a `value`, the flag before an argument. `moves`
-    (from, path) restore the order of a keyed list; such a delta's old and new values are the keys in order.
+    `context` holds the strings beside a value, or beside one around it, that say what it is: the `name` next to a
+    `value`, the flag before an argument. `moves` (from, to) restore the order of a keyed list; such a delta's old and
+    new values are the keys in order.
     """
 
     path: Path
     op: ChangeOp
     old: Any
     new: Any
-    pointer: str
-    context: tuple[str, ...] = ()
-    moves: tuple[tuple[str, str], ...] = ()
+    context: Context = ()
+    moves: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def pointer(self) -> str:
+        """The place (RFC 6901) in the document at the time when this delta's turn comes in the patch."""
+        return "".join([f"/{_escape(each) if type(each) is str else each.index}" for each in self.path])
+
+    def operations(self, value: Any) -> Iterator[dict[str, Any]]:
+        """Write the delta as operations of an RFC 6902 patch, with `value` for the new one."""
+        pointer = self.pointer
+        if self.moves:
+            for source, target in self.moves:
+                yield {"op": "move", "from": f"{pointer}/{source}", "path": f"{pointer}/{target}"}
+        elif self.op == "remove":
+            yield {"op": "remove", "path": pointer}
+        else:
+            yield {"op": self.op, "path": pointer, "value": value}
+
+
+def _escape(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
 
 
 def diff(old: Any, new: Any, *, typed: bool = False) -> list[Delta]:
@@ -66,22 +91,16 @@ def diff(old: Any, new: Any, *, typed: bool = False) -> list[Delta]:
     out: list[Delta] = []
     comparison = _Comparison(operator.eq if typed else _same, out)
     if type(old) is dict and type(new) is dict:
-        comparison.maps(old, new, (), "")
+        comparison.maps(old, new, ())
     elif not _same(old, new):
-        comparison.values(old, new, (), "")
+        comparison.values(old, new, ())
     return out
 
 
 def patch(deltas: Iterable[Delta]) -> Iterator[dict[str, Any]]:
     """Write the deltas as the operations of an RFC 6902 patch, with raw values."""
     for delta in deltas:
-        if delta.moves:
-            for source, target in delta.moves:
-                yield {"op": "move", "from": source, "path": target}
-        elif delta.op == "remove":
-            yield {"op": "remove", "path": delta.pointer}
-        else:
-            yield {"op": delta.op, "path": delta.pointer, "value": delta.new}
+        yield from delta.operations(delta.new)
 
 
 def _same(old: Any, new: Any) -> bool:
@@ -98,36 +117,53 @@ def _same_inside(old: Any, new: Any) -> bool:
     return all(map(_same, old, new))
 
 
-def _escape(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
-
-
-def _context(key: str, *maps: dict[str, Any]) -> tuple[str, ...]:
+def _names(*maps: dict[str, Any]) -> Context:
     """Collect what names the value beside it, as `name` does in an environment variable or a header."""
-    if key not in {"value", "values"}:
-        return ()
     names = (each.get(word) for each in maps for word in ("name", "key"))
     return tuple(name for name in names if type(name) is str)
 
 
-def _keys(items: list[Any], field: str, names: tuple[str, ...]) -> list[str] | None:
-    """Return each element's merge key, or None where an element has none or two have the same."""
-    if field in _SETS:
-        keys = [item for item in items if type(item) is str]
-    else:
-        keys = [key for item in items if (key := _key(item, names)) is not None]
+def _unique(keys: list[str], items: list[Any]) -> list[str] | None:
     return keys if len(keys) == len(items) == len(set(keys)) else None
+
+
+def _strings(items: list[Any]) -> list[str] | None:
+    """Return the elements of a set of strings, which are their own keys."""
+    return _unique([item for item in items if type(item) is str], items)
+
+
+def _by_name(items: list[Any]) -> list[str] | None:
+    """Return each element's `name`, or None where an element has none or two have the same."""
+    try:
+        keys = [item["name"] for item in items]
+    except (KeyError, TypeError, IndexError):
+        return None
+    return _unique([key for key in keys if type(key) is str], items)
+
+
+def _keys(names: tuple[str, ...], items: list[Any]) -> list[str] | None:
+    """Return each element's merge key, or None where an element has none or two have the same."""
+    return _unique([key for item in items if (key := _key(item, names)) is not None], items)
 
 
 def _key(item: Any, names: tuple[str, ...]) -> str | None:
     if type(item) is not dict or type(item.get(names[0])) not in (str, int):
         return None
-    if len(names) == 1:
-        return str(item[names[0]])
     return "/".join(str(item[name]) for name in names if type(item.get(name)) in (str, int))
 
 
-def _flag(items: list[Any], index: int) -> tuple[str, ...]:
+def _moves(current: list[str], wanted: list[str]) -> tuple[tuple[int, int], ...]:
+    """Return the moves (from, to) that bring the keys into the wanted order."""
+    order, moves = list(current), []
+    for target, key in enumerate(wanted):
+        if order[target] != key:
+            source = order.index(key, target)
+            order.insert(target, order.pop(source))
+            moves.append((source, target))
+    return tuple(moves)
+
+
+def _flag(items: list[Any], index: int) -> Context:
     """Return the argument before this one where it is a flag that may take it as its value."""
     before = items[index - 1] if 0 < index <= len(items) else None
     return (before,) if type(before) is str and before.startswith("-") else ()
@@ -142,15 +178,13 @@ class _Comparison:
         self.same = same
         self.out = out
 
-    def came(self, path: Path, value: Any, pointer: str, context: tuple[str, ...] = ()) -> None:
-        self.out.append(Delta(path, "add", msgspec.UNSET, value, pointer, context))
+    def came(self, path: Path, value: Any, context: Context) -> None:
+        self.out.append(Delta(path, "add", _NONE, value, context))
 
-    def went(self, path: Path, value: Any, pointer: str, context: tuple[str, ...] = ()) -> None:
-        self.out.append(Delta(path, "remove", value, msgspec.UNSET, pointer, context))
+    def went(self, path: Path, value: Any, context: Context) -> None:
+        self.out.append(Delta(path, "remove", value, _NONE, context))
 
-    def maps(
-        self, old: dict[str, Any], new: dict[str, Any], path: Path, pointer: str, context: tuple[str, ...] = ()
-    ) -> None:
+    def maps(self, old: dict[str, Any], new: dict[str, Any], path: Path, context: Context = ()) -> None:
         same = self.same
         if old.keys() == new.keys():
             changed = [key for key, value in old.items() if not same(value, new[key])]
@@ -158,82 +192,69 @@ class _Comparison:
             changed = [key for key in old.keys() | new.keys() if not same(old.get(key, _NONE), new.get(key, _NONE))]
         for key in sorted(changed):
             before, after = old.get(key, _NONE), new.get(key, _NONE)
-            where, inner = (*path, key), f"{pointer}/{_escape(key)}"
+            inner = _names(old, new) + context if key in _NAMED else context
             if before is _NONE:
-                self.came(where, after, inner, _context(key, new) + context)
+                self.came((*path, key), after, inner)
             elif after is _NONE:
-                self.went(where, before, inner, _context(key, old) + context)
+                self.went((*path, key), before, inner)
             else:
-                self.values(before, after, where, inner, _context(key, old, new) + context)
+                self.values(before, after, (*path, key), inner)
 
-    def values(self, old: Any, new: Any, path: Path, pointer: str, context: tuple[str, ...] = ()) -> None:
+    def values(self, old: Any, new: Any, path: Path, context: Context = ()) -> None:
         """Compare two values that are known to differ."""
         kind = type(old)
         if kind is type(new) and kind is dict:
-            self.maps(old, new, path, pointer, context)
+            self.maps(old, new, path, context)
         elif kind is type(new) and kind is list:
-            self.lists(old, new, path, pointer, context)
+            self.lists(old, new, path, context)
         else:
-            self.out.append(Delta(path, "replace", old, new, pointer, context))
+            self.out.append(Delta(path, "replace", old, new, context))
 
-    def lists(self, old: list[Any], new: list[Any], path: Path, pointer: str, context: tuple[str, ...]) -> None:
+    def lists(self, old: list[Any], new: list[Any], path: Path, context: Context) -> None:
         field = path[-1] if path and type(path[-1]) is str else ""
-        for names in MERGE_KEYS.get(field, ()) + _BY_NAME:
-            old_keys, new_keys = _keys(old, field, names), _keys(new, field, names)
+        if field in _SETS:
+            keys_of = [_strings]
+        else:
+            keys_of = [functools.partial(_keys, names) for names in MERGE_KEYS.get(field, ())]
+            keys_of.append(_by_name)
+        for keys in keys_of:
+            old_keys, new_keys = keys(old), keys(new)
             if old_keys is not None and new_keys is not None:
-                self.keyed(old, new, old_keys, new_keys, path, pointer, context)
+                self.keyed(old, new, old_keys, new_keys, path, context)
                 return
-        self.positional(old, new, path, pointer, context)
+        self.positional(old, new, path, context)
 
     def keyed(
-        self,
-        old: list[Any],
-        new: list[Any],
-        old_keys: list[str],
-        new_keys: list[str],
-        path: Path,
-        pointer: str,
-        context: tuple[str, ...],
+        self, old: list[Any], new: list[Any], old_keys: list[str], new_keys: list[str], path: Path, context: Context
     ) -> None:
         """Remove from the end, restore the order, add from the beginning, then compare pairs where they now stand."""
         if old_keys == new_keys:
-            self.pairs(old, new, new_keys, path, pointer)
+            self.pairs(old, new, new_keys, path, context)
             return
         places = {key: index for index, key in enumerate(old_keys)}
         wanted = set(new_keys)
+        before = [key for key in old_keys if key in wanted]
+        after = [key for key in new_keys if key in places]
+        if before != after and len(after) > _MOST_MOVES:
+            self.out.append(Delta(path, "replace", old, new, context))
+            return
         for index in range(len(old) - 1, -1, -1):
             if old_keys[index] not in wanted:
-                self.went((*path, Item(index, old_keys[index])), old[index], f"{pointer}/{index}", context)
-        self.reorder(
-            [key for key in old_keys if key in wanted],
-            [key for key in new_keys if key in places],
-            path,
-            pointer,
-        )
+                self.went((*path, Item(index, old_keys[index])), old[index], context)
+        if before != after:
+            self.out.append(Delta(path, "replace", before, after, moves=_moves(before, after)))
         for index, key in enumerate(new_keys):
             if key not in places:
-                self.came((*path, Item(index, key)), new[index], f"{pointer}/{index}", context)
-        for index, key in enumerate(new_keys):
-            if key in places and not self.same(old[places[key]], new[index]):
-                self.values(old[places[key]], new[index], (*path, Item(index, key)), f"{pointer}/{index}", context)
+                self.came((*path, Item(index, key)), new[index], context)
+        paired = [old[places[key]] if key in places else new[index] for index, key in enumerate(new_keys)]
+        self.pairs(paired, new, new_keys, path, context)
 
-    def pairs(self, old: list[Any], new: list[Any], keys: list[str], path: Path, pointer: str) -> None:
+    def pairs(self, old: list[Any], new: list[Any], keys: list[str], path: Path, context: Context) -> None:
         for index, key in enumerate(keys):
             if not self.same(old[index], new[index]):
-                self.values(old[index], new[index], (*path, Item(index, key)), f"{pointer}/{index}")
+                self.values(old[index], new[index], (*path, Item(index, key)), context)
 
-    def reorder(self, current: list[str], wanted: list[str], path: Path, pointer: str) -> None:
-        if current == wanted:
-            return
-        before, moves = list(current), []
-        for target, key in enumerate(wanted):
-            if current[target] != key:
-                source = current.index(key, target)
-                current.insert(target, current.pop(source))
-                moves.append((f"{pointer}/{source}", f"{pointer}/{target}"))
-        self.out.append(Delta(path, "replace", before, wanted, pointer, moves=tuple(moves)))
-
-    def positional(self, old: list[Any], new: list[Any], path: Path, pointer: str, context: tuple[str, ...]) -> None:
+    def positional(self, old: list[Any], new: list[Any], path: Path, context: Context) -> None:
         shortest = min(len(old), len(new))
         start = 0
         while start < shortest and self.same(old[start], new[start]):
@@ -243,10 +264,10 @@ class _Comparison:
             end += 1
         old_stop, new_stop = len(old) - end, len(new) - end
         for index in range(old_stop - 1, new_stop - 1, -1):
-            self.went((*path, Item(index)), old[index], f"{pointer}/{index}", _flag(old, index) + context)
+            self.went((*path, Item(index)), old[index], _flag(old, index) + context)
         for index in range(start, min(old_stop, new_stop)):
             if not self.same(old[index], new[index]):
                 beside = _flag(old, index) + _flag(new, index) + context
-                self.values(old[index], new[index], (*path, Item(index)), f"{pointer}/{index}", beside)
+                self.values(old[index], new[index], (*path, Item(index)), beside)
         for index in range(old_stop, new_stop):
-            self.came((*path, Item(index)), new[index], f"{pointer}/{index}", _flag(new, index) + context)
+            self.came((*path, Item(index)), new[index], _flag(new, index) + context)

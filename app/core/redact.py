@@ -77,13 +77,7 @@ class Redactor:
     def patch(self, deltas: Iterable[Delta], changes: Iterable[FieldChange]) -> Iterator[dict[str, Any]]:
         """Write RFC 6902 operations for deltas and the redacted changes made from them, in the same order."""
         for delta, change in zip(deltas, changes, strict=True):
-            if delta.moves:
-                for source, target in delta.moves:
-                    yield {"op": "move", "from": source, "path": target}
-            elif delta.op == "remove":
-                yield {"op": "remove", "path": delta.pointer}
-            else:
-                yield {"op": delta.op, "path": delta.pointer, "value": change.new}
+            yield from delta.operations(change.new)
 
     def object(self, kind: str, document: dict[str, Any]) -> dict[str, Any]:
         """Return the whole object as it may be stored and shown."""
