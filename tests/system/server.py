@@ -53,7 +53,9 @@ class Children(Processes):
 
     def exit_code(self, name: str) -> int:
         """Wait until the child has ended by itself, and return its exit code."""
-        return self._running.pop(name).wait(PATIENCE.total_seconds())
+        code = self._running[name].wait(PATIENCE.total_seconds())
+        del self._running[name]
+        return code
 
 
 class Server:
