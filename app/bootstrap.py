@@ -112,8 +112,10 @@ class Auditor:
             # Identifiers must be unique, not secret: a system call for each would cost more than it gives.
             functools.partial(random.Random(secrets.randbits(128)).getrandbits, 62),  # noqa: S311
         )
+        deliveries = DeliveryQueue(self.journal)
+        await deliveries.recover()
         self.dispatcher = Dispatcher(
-            DeliveryQueue(self.journal),
+            deliveries,
             _sinks(self.config.current),
             clock=lambda: datetime.now(UTC),
             random=random.SystemRandom().random,

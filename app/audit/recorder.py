@@ -139,6 +139,7 @@ class Recorder:
         self, review: Review, future: asyncio.Future[Answer], entry_id: str, result: Appended | Literal["fault"]
     ) -> None:
         if result in ("lost", "fault"):
+            entry_id = ""
             self._seen.pop(review.request.uid, None)
         if not future.done():
             future.set_result(Answer(review, result, entry_id))

@@ -222,7 +222,7 @@ def _show(steps: _Steps, settings: Settings, directory: Path, auditor: Any, once
     steps.show(entries_table(entries))
     steps.show(deliveries_table(deliveries))
     data = f"--data-dir {directory / 'data'}"
-    prefix = Path(sys.argv[0]).name if len(Path(sys.argv[0]).parts) == 1 else sys.argv[0]
+    prefix = "python -m app" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
     lines = [
         "look at it:",
         f"  {prefix} entries list {data}",

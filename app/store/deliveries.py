@@ -21,9 +21,12 @@ _CLAIM: Final = """
     WHERE d.state = 'pending' AND d.sink = ? AND d.next_attempt_at <= ? ORDER BY d.next_attempt_at, d.id LIMIT ?
 """
 _NEXT_DUE: Final = "SELECT min(next_attempt_at) FROM deliveries WHERE state = 'pending' AND sink = ?"
-_LEASE: Final = "UPDATE deliveries SET next_attempt_at = ?, attempts = attempts + 1, updated_at = ? WHERE id = ?"
+_LEASE: Final = """
+    UPDATE deliveries SET next_attempt_at = ?, attempts = attempts + 1, updated_at = ?, leased = 1 WHERE id = ?
+"""
 _SETTLE: Final = """
-    UPDATE deliveries SET state = ?, last_error = ?, next_attempt_at = ?, updated_at = ?, attempts = attempts - ?
+    UPDATE deliveries SET state = ?, last_error = ?, next_attempt_at = ?, updated_at = ?, attempts = attempts - ?,
+        leased = 0
     WHERE id = ?
 """
 _LIST: Final = """
@@ -54,6 +57,15 @@ class DeliveryQueue:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+
+    async def recover(self) -> None:
+        """Take back what a worker had when its process ended; for the start, when nobody else can be at work."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            now = milliseconds(datetime.now(UTC))
+            connection.execute("UPDATE deliveries SET next_attempt_at = ?, leased = 0 WHERE leased = 1", (now,))
+
+        await self._journal.call(work)
 
     async def claim(self, sink: str, *, limit: int, lease: timedelta) -> ClaimResult:
         """Take what is due for this sink, oldest first, and lease it; also say when the next one will be due."""

@@ -150,6 +150,8 @@ class Journal:
         """
         self._loop = asyncio.get_running_loop()
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # What was changed, and by whom, is nobody else's business on this machine.
+        self.path.touch(mode=0o600)
         self._lock = _locked(self._lock_path)
         try:
             self._connection = connect_writer(self.path, self._synchronous)

@@ -132,6 +132,8 @@ class Ledger:
             if value := getattr(query, column):
                 conditions.append(f"{column} = ?")
                 parameters.append(value)
+        if query.operation not in ("", "UPDATE"):
+            conditions.append("operation <> 'UPDATE'")  # which lets the partial index be used
         bounds = (
             ("seq >= ?", None if query.since is None else first_sequence_at(query.since)),
             ("seq < ?", None if query.until is None else first_sequence_at(query.until)),

@@ -12,7 +12,8 @@ from app.core.identity import first_sequence_at
 from app.store.deliveries import milliseconds
 
 _STEP: Final = 500
-"""Entries that one transaction forgets: few enough not to be felt by the commits between."""
+_PAGES: Final = 4096
+"""Entries that one transaction forgets, and pages that it gives back: too few to be felt by the commits between."""
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -37,8 +38,15 @@ def forget(connection: sqlite3.Connection, retention: Retention, now: datetime) 
         (*parameters, _STEP),
     )
     if cursor.rowcount:
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        _shrink(connection)
     return cursor.rowcount
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Give free pages back to the file system."""
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    for _ in range(min(free, _PAGES)):  # one by one: the sqlite3 module steps a PRAGMA without columns only once
+        connection.execute("PRAGMA incremental_vacuum")
 
 
 def _is_too_large(connection: sqlite3.Connection, retention: Retention) -> bool:

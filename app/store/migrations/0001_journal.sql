@@ -33,9 +33,11 @@ CREATE TABLE deliveries (
     created_at      INTEGER NOT NULL,                -- unix milliseconds, like all times here
     updated_at      INTEGER NOT NULL,
     next_attempt_at INTEGER NOT NULL,                -- due when not later than now; a lease moves it to its end
+    leased          INTEGER NOT NULL DEFAULT 0,      -- 1 while a worker has it
     last_error      TEXT NOT NULL DEFAULT '',
     FOREIGN KEY (seq, ordinal) REFERENCES findings (seq, ordinal) ON DELETE CASCADE
 );
+CREATE INDEX deliveries_leased ON deliveries (leased) WHERE leased = 1;
 CREATE INDEX deliveries_due ON deliveries (sink, next_attempt_at, id) WHERE state = 'pending';
 CREATE INDEX deliveries_state ON deliveries (state);
 CREATE INDEX deliveries_finding ON deliveries (seq, ordinal);
