@@ -134,12 +134,14 @@ def entry_of(review: Review, rules: Rules | None = None) -> Entry:
     return entry
 
 
-_ids = EntryIds()
+_numbers = itertools.count()
 
 
-def make_entry(*, at_milliseconds: int = START, **fields: Any) -> tuple[int, Entry]:
-    """An entry and its sequence number; later ones have higher numbers."""
-    sequence, entry_id = _ids.next(at_milliseconds, 7)
+def make_entry(*, at_milliseconds: int | None = None, **fields: Any) -> tuple[int, Entry]:
+    """An entry and its sequence number; entries without a time of their own are a millisecond apart."""
+    number = next(_numbers)
+    at = START + number if at_milliseconds is None else at_milliseconds
+    sequence, entry_id = EntryIds(last_sequence=(at << 12) + number % 4000).next(at, 7)
     defaults: dict[str, Any] = {
         "id": entry_id,
         "at": "2026-01-02T03:04:05.000000Z",

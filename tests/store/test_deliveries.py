@@ -1,0 +1,240 @@
+"""The queue of deliveries: claimed once, leased, settled; listed, requeued and purged by people."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.core.delivery import Delivery, DeliveryState, Settlement
+from app.core.finding import Finding, Severity, TextBlock
+from app.store.database import StoreError, connect_reader
+from app.store.deliveries import (
+    DeliveryQueue,
+    deliveries_of,
+    list_deliveries,
+    purge,
+    queue_state,
+    requeue,
+)
+from app.store.journal import Journal
+from tests.builders import make_record
+from tests.store.observed import opened
+
+MINUTE = timedelta(minutes=1)
+NONE = timedelta(0)
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    async with opened(tmp_path) as (journal, _):
+        yield journal
+
+
+@pytest.fixture
+def queue(journal: Journal) -> DeliveryQueue:
+    return DeliveryQueue(journal)
+
+
+async def filled(journal: Journal, *sinks: str, count: int = 1) -> None:
+    for _ in range(count):
+        await journal.append(make_record(*sinks))
+
+
+def listed(journal: Journal, *, state: DeliveryState | None = None, sink: str = "", limit: int = 100) -> list[Delivery]:
+    with closing(connect_reader(journal.path)) as connection:
+        return list_deliveries(connection, state=state, sink=sink, limit=limit)
+
+
+async def claimed_ids(queue: DeliveryQueue, sink: str, *, limit: int = 10, lease: timedelta = MINUTE) -> list[int]:
+    result = await queue.claim(sink, limit=limit, lease=lease)
+    return [delivery.id for delivery in result.deliveries]
+
+
+async def settled(queue: DeliveryQueue, state: DeliveryState, *, error: str = "", due: datetime | None = None) -> None:
+    (delivery_id,) = await claimed_ids(queue, "slack")
+    await queue.settle([Settlement(id=delivery_id, state=state, error=error, next_attempt_at=due)])
+
+
+async def test_a_claim_brings_the_finding_with_its_entry(journal: Journal, queue: DeliveryQueue) -> None:
+    finding = Finding(playbook="p", title="t", severity=Severity.LOW, blocks=(TextBlock(text="ü"),), sinks=("slack",))
+    await journal.append(make_record("slack", finding=finding))
+
+    (claimed,) = (await queue.claim("slack", limit=5, lease=MINUTE)).deliveries
+
+    notification = claimed.notification
+    assert notification.finding == finding
+    assert str(notification.entry.resource) == "Deployment/shop/web"
+    assert notification.attempt == 1
+    assert notification.delivery_id == f"{notification.entry.id}/{claimed.id}"
+
+
+async def test_deliveries_are_claimed_oldest_first_up_to_the_limit(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack", count=5)
+
+    first, second = [await claimed_ids(queue, "slack", limit=3) for _ in range(2)]
+
+    assert (first, second) == ([1, 2, 3], [4, 5])
+
+
+async def test_two_claims_at_the_same_time_share_nothing(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack", count=20)
+
+    claims = await asyncio.gather(*(claimed_ids(queue, "slack", limit=7) for _ in range(4)))
+
+    assert sorted(itertools.chain.from_iterable(claims)) == list(range(1, 21))
+
+
+async def test_a_claim_is_for_one_sink(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack", "mail")
+
+    assert len(await claimed_ids(queue, "mail")) == 1
+    assert len(await claimed_ids(queue, "slack")) == 1
+
+
+async def test_what_is_leased_is_due_again_when_the_lease_ends(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack")
+
+    first = await queue.claim("slack", limit=1, lease=NONE)
+    second = await queue.claim("slack", limit=1, lease=MINUTE)
+    third = await queue.claim("slack", limit=1, lease=MINUTE)
+
+    assert [each.notification.attempt for each in (*first.deliveries, *second.deliveries)] == [1, 2]
+    assert third.deliveries == ()
+    assert third.next_due is not None
+    assert third.next_due > datetime.now(UTC)
+
+
+async def test_an_empty_queue_has_nothing_due(queue: DeliveryQueue) -> None:
+    result = await queue.claim("slack", limit=1, lease=MINUTE)
+
+    assert (result.deliveries, result.next_due) == ((), None)
+
+
+async def test_what_was_delivered_is_done(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack")
+
+    await settled(queue, "delivered")
+
+    (delivery,) = listed(journal)
+    assert (delivery.state, delivery.attempts, delivery.last_error) == ("delivered", 1, "")
+    assert delivery.next_attempt_at is None
+    assert await claimed_ids(queue, "slack") == []
+
+
+async def test_what_failed_is_tried_again_when_it_is_due(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack")
+    due = datetime.now(UTC) + MINUTE
+
+    await settled(queue, "pending", error="HTTP 500", due=due)
+
+    (delivery,) = listed(journal)
+    assert (delivery.state, delivery.attempts, delivery.last_error) == ("pending", 1, "HTTP 500")
+    assert delivery.next_attempt_at == due.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert (await queue.claim("slack", limit=1, lease=MINUTE)).deliveries == ()
+
+
+async def test_what_was_given_back_untried_counts_as_no_attempt(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack")
+
+    await settled(queue, "pending")
+
+    assert listed(journal)[0].attempts == 0
+    assert await claimed_ids(queue, "slack") == [1]
+
+
+async def test_deliveries_of_a_sink_that_is_gone_stay(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack", "gone")
+
+    await settled(queue, "delivered")
+
+    (left,) = listed(journal, sink="gone")
+    assert (left.state, left.attempts) == ("pending", 0)
+
+
+async def dead_and_pending(journal: Journal, queue: DeliveryQueue) -> None:
+    """Leave three deliveries: dead for slack, dead for mail, pending for mail."""
+    await filled(journal, "slack", "mail")
+    await filled(journal, "mail")
+    for sink in ("slack", "mail"):
+        (delivery_id,) = await claimed_ids(queue, sink, limit=1)
+        await queue.settle([Settlement(id=delivery_id, state="dead", error="HTTP 404")])
+
+
+async def test_people_list_deliveries_newest_first_and_by_state_and_sink(
+    journal: Journal, queue: DeliveryQueue
+) -> None:
+    await dead_and_pending(journal, queue)
+
+    assert [(each.id, each.sink, each.state) for each in listed(journal)] == [
+        (3, "mail", "pending"), (2, "mail", "dead"), (1, "slack", "dead"),
+    ]  # fmt: skip
+    assert [each.id for each in listed(journal, state="dead")] == [2, 1]
+    assert [each.id for each in listed(journal, state="dead", sink="slack")] == [1]
+    assert [each.id for each in listed(journal, limit=1)] == [3]
+    assert (listed(journal)[0].playbook, listed(journal)[0].title) == ("images", "web changed")
+
+
+async def test_the_deliveries_of_an_entry_are_listed_oldest_first(journal: Journal) -> None:
+    record = make_record("slack", "mail")
+    await journal.append(record)
+
+    with closing(connect_reader(journal.path)) as connection:
+        found = deliveries_of(connection, record.entry.seq)
+
+    assert [each.sink for each in found] == ["slack", "mail"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, {1, 2}),
+        ({"ids": [1]}, {1}),
+        ({"sink": "mail"}, {2}),
+        ({"ids": [1], "sink": "mail"}, set()),
+        ({"ids": [3]}, set()),
+    ],
+    ids=str,
+)
+async def test_dead_deliveries_are_requeued_from_the_first_attempt(
+    journal: Journal, queue: DeliveryQueue, chosen: dict[str, object], expected: set[int]
+) -> None:
+    await dead_and_pending(journal, queue)
+
+    count = requeue(journal.path, **chosen)  # type: ignore[arg-type]  # the table has both kinds
+
+    pending = [each for each in listed(journal, state="pending") if each.id != 3]
+    assert (count, {each.id for each in pending}) == (len(expected), expected)
+    assert all(each.attempts == 0 for each in pending)
+
+
+async def test_dead_deliveries_are_purged_and_their_entries_stay(journal: Journal, queue: DeliveryQueue) -> None:
+    await dead_and_pending(journal, queue)
+
+    assert purge(journal.path, sink="slack") == 1
+    assert purge(journal.path) == 1
+    assert purge(journal.path, state="pending", ids=[3]) == 1
+
+    assert listed(journal) == []
+    assert await journal.call(lambda c: c.execute("SELECT count(*) FROM findings").fetchone()) == (2,)
+
+
+async def test_the_state_of_the_queue_is_told_by_sink(journal: Journal, queue: DeliveryQueue) -> None:
+    await dead_and_pending(journal, queue)
+
+    with closing(connect_reader(journal.path)) as connection:
+        states = queue_state(connection, datetime.now(UTC) + timedelta(hours=1))
+
+    assert [(sink, pending, dead) for sink, pending, dead, _age in states] == [("mail", 1, 1), ("slack", 0, 1)]
+    assert states[0][3] >= 3600
+    assert states[1][3] == 0
+
+
+def test_a_folder_without_a_journal_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"there is no journal at .*journal\.db; is --data-dir the one"):
+        requeue(tmp_path / "journal.db")
