@@ -62,6 +62,9 @@ class Journal(Protocol):
         """Append the record; call `answer` once with whether it is durable, waits, or could not be kept."""
 
 
+Result = Appended | Literal["ignored", "fault"]
+
+
 class Answer(msgspec.Struct, frozen=True):
     """The review that was read, and what became of it: the id of its entry, and whether that is durable already.
 
@@ -69,7 +72,15 @@ class Answer(msgspec.Struct, frozen=True):
     """
 
     review: Review
-    result: Appended | Literal["ignored", "fault"]
+    result: Result
+    entry_id: str = ""
+
+
+class _Seen(msgspec.Struct, eq=False):
+    """What became of a review uid, once that is known; until then, who waits for it. Keeps no review longer."""
+
+    waiting: list[tuple[Review, asyncio.Future[Answer]]]
+    result: Result | None = None
     entry_id: str = ""
 
 
@@ -81,7 +92,7 @@ class Recorder:
         self._journal = journal
         self._ids = ids
         self._random = random
-        self._seen: OrderedDict[str, asyncio.Future[Answer]] = OrderedDict()
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._turn_since = 0.0
         self._turn: list[tuple[Callable[[], Review], asyncio.Future[Answer]]] = []
         self._kinds: dict[tuple[str, str], str] = {}
@@ -113,36 +124,41 @@ class Recorder:
             try:
                 review = read()
             except Exception as error:  # noqa: BLE001  told to who sent it, and to nobody else in this turn
-                future.set_exception(error)
+                if not future.done():
+                    future.set_exception(error)
                 continue
             first = self._seen.get(review.request.uid)
             if first is None:
-                self._remember(review.request.uid, future)
-                self._append(review, future)
+                first = _Seen([(review, future)])
+                self._remember(review.request.uid, first)
+                self._append(review, first)
+            elif first.result is None:
+                first.waiting.append((review, future))
             else:
-                first.add_done_callback(functools.partial(_repeat, future))
+                _tell(future, Answer(review, first.result, first.entry_id))
 
-    def _append(self, review: Review, future: asyncio.Future[Answer]) -> None:
+    def _append(self, review: Review, seen: _Seen) -> None:
+        uid = review.request.uid
         try:
             made = self._made(review)
             if made is None:
-                future.set_result(Answer(review, "ignored"))
+                self._settle(uid, seen, "", "ignored")
             else:
                 entry_id, record = made
-                self._journal.submit(record, functools.partial(self._settle, review, future, entry_id))
+                self._journal.submit(record, functools.partial(self._settle, uid, seen, entry_id))
         except Exception:
             # A fault of ours must never become an error of the cluster: the answer stays "allowed".
-            logger.exception("review not recorded", action="lost", reason="fault", uid=review.request.uid[:64])
-            self._settle(review, future, "", "fault")
+            logger.exception("review not recorded", action="lost", reason="fault", uid=uid[:64])
+            self._settle(uid, seen, "", "fault")
 
-    def _settle(
-        self, review: Review, future: asyncio.Future[Answer], entry_id: str, result: Appended | Literal["fault"]
-    ) -> None:
+    def _settle(self, uid: str, seen: _Seen, entry_id: str, result: Result) -> None:
         if result in ("lost", "fault"):
             entry_id = ""
-            self._seen.pop(review.request.uid, None)
-        if not future.done():
-            future.set_result(Answer(review, result, entry_id))
+            self._seen.pop(uid, None)
+        seen.result, seen.entry_id = result, entry_id
+        waiting, seen.waiting = seen.waiting, []
+        for review, future in waiting:
+            _tell(future, Answer(review, result, entry_id))
 
     def _made(self, review: Review) -> tuple[str, Record] | None:
         try:
@@ -182,16 +198,16 @@ class Recorder:
         shown = tuple([delta for delta in change.deltas if not delta.path or delta.path[0] != "status"])
         return change.deltas if has_findings and not shown else shown
 
-    def _remember(self, uid: str, future: asyncio.Future[Answer]) -> None:
-        self._seen[uid] = future
+    def _remember(self, uid: str, seen: _Seen) -> None:
+        self._seen[uid] = seen
         if len(self._seen) > _REMEMBERED_REVIEWS:
             self._seen.popitem(last=False)
 
 
-def _repeat(future: asyncio.Future[Answer], first: asyncio.Future[Answer]) -> None:
-    """Answer a repeated review as the first one was answered."""
+def _tell(future: asyncio.Future[Answer], answer: Answer) -> None:
+    """Answer who still waits; a client that has gone has cancelled its future."""
     if not future.done():
-        future.set_result(first.result())
+        future.set_result(answer)
 
 
 def _without_objects(review: Review) -> Review:
