@@ -22,11 +22,11 @@ LONG_MODULES: Final = {
 """Modules above that, with the reason why they are better whole."""
 
 BROAD_HANDLERS: Final = {
+    "app/audit/recorder.py": (2, "one review's fault must reach neither another review nor the cluster"),
     "app/config/reload.py": (1, "what cannot take effect must not end the watch of the file"),
     "app/delivery/dispatcher.py": (1, "a sink that cannot close must not keep the others from closing"),
     "app/delivery/worker.py": (2, "neither a failing queue nor a sink's bug may end the worker"),
     "app/store/journal.py": (1, "the writer must outlive whatever one item brings"),
-    "app/web/admission.py": (1, "whatever happens, the answer is allowed"),
 }
 """How many handlers a module has that catch everything and go on, and why. Those that raise again are not meant."""
 
