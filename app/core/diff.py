@@ -36,7 +36,9 @@ of the built-in types (Kubernetes OpenAPI). Further keys of a tuple may be absen
 
 Context = tuple[str, ...]
 
-_NAMED: Final = frozenset({"value", "values"})
+NAMED: Final = frozenset({"value", "values", "data", "stringData"})
+"""Fields of which something beside them says what they hold."""
+
 _MOST_MOVES: Final = 1000
 """A longer list whose order changed is told as a whole: to find its moves would take time by its square."""
 
@@ -117,8 +119,10 @@ def _same_inside(old: Any, new: Any) -> bool:
     return all(map(_same, old, new))
 
 
-def _names(*maps: dict[str, Any]) -> Context:
-    """Collect what names the value beside it, as `name` does in an environment variable or a header."""
+def beside(field: str, *maps: dict[str, Any]) -> Context:
+    """Return what says what a field holds: `name` or `key` beside a `value`, the kind of a Secret beside its `data`."""
+    if field not in ("value", "values"):
+        return ("secret",) if any(each.get("kind") == "Secret" for each in maps) else ()
     names = (each.get(word) for each in maps for word in ("name", "key"))
     return tuple(name for name in names if type(name) is str)
 
@@ -192,7 +196,7 @@ class _Comparison:
             changed = [key for key in old.keys() | new.keys() if not same(old.get(key, _NONE), new.get(key, _NONE))]
         for key in sorted(changed):
             before, after = old.get(key, _NONE), new.get(key, _NONE)
-            inner = _names(old, new) + context if key in _NAMED else context
+            inner = beside(key, old, new) + context if key in NAMED else context
             if before is _NONE:
                 self.came((*path, key), after, inner)
             elif after is _NONE:

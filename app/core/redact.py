@@ -4,7 +4,7 @@ A fingerprint is `redacted:` and the first 64 bits of HMAC-SHA-256 over the valu
 equal fingerprints, so a changed secret shows as changed; without the key nobody can test a guess.
 
 What is a secret:
-* `data` and `stringData` of a Secret;
+* `data` and `stringData` of a Secret, also of one inside another object;
 * the `last-applied-configuration` annotation, which repeats them in clear;
 * what stands under a name that looks like a credential: a field, an environment variable, a header, a flag;
 * parts of any text that look like one: passwords in URLs, `password=...`, bearer tokens, private keys, JWTs;
@@ -23,7 +23,7 @@ import msgspec
 
 from app.core.change import FieldChange, User
 from app.core.credentials import hide, names_credential, names_credential_map
-from app.core.diff import Delta
+from app.core.diff import NAMED, Delta, beside
 from app.core.paths import Item, Path, Pattern, render
 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -110,9 +110,8 @@ class Redactor:
         if type(value) is str:
             return self._plain(path, value)
         if type(value) is dict:
-            names = _names_beside(value)
             return {
-                key: self._value(kind, (*path, key), inner, names if key in ("value", "values") else ())
+                key: self._value(kind, (*path, key), inner, beside(key, value) if key in NAMED else ())
                 for key, inner in value.items()
             }
         if type(value) is list:
@@ -157,10 +156,6 @@ def _holds_maps(value: Any) -> bool:
 def _last(name: str) -> str:
     """Return the part of a label or annotation key that says what it is."""
     return name.rsplit("/", 1)[-1]
-
-
-def _names_beside(document: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(name for word in ("name", "key") if type(name := document.get(word)) is str)
 
 
 def _flag_before(items: list[Any], index: int) -> tuple[str, ...]:
