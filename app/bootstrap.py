@@ -34,6 +34,7 @@ from app.sinks.registry import build
 from app.store.database import connect_reader
 from app.store.deliveries import DeliveryQueue, queue_state
 from app.store.journal import Journal, JournalObserver
+from app.store.kinds import custom_kinds
 from app.store.retention import Retention, forget
 from app.telemetry.metrics import Metrics
 from app.tls.reload import LiveCertificate
@@ -111,6 +112,7 @@ class Auditor:
             EntryIds(last),
             # Identifiers must be unique, not secret: a system call for each would cost more than it gives.
             functools.partial(random.Random(secrets.randbits(128)).getrandbits, 62),  # noqa: S311
+            await self.journal.call(custom_kinds),
         )
         deliveries = DeliveryQueue(self.journal)
         await deliveries.recover()

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol
 
@@ -31,6 +31,8 @@ _LINGER_SECONDS: Final = 0.002
 
 _REMEMBERED_REVIEWS: Final = 4096
 _REMEMBERED_KINDS: Final = 4096
+_LONGEST_NAME: Final = 512
+"""What is remembered between reviews comes from outside: nothing longer is kept."""
 
 
 class Routed(Protocol):
@@ -85,9 +87,19 @@ class _Seen(msgspec.Struct, eq=False):
 
 
 class Recorder:
-    """Records reviews under the current rules. Belongs to one event loop."""
+    """Records reviews under the current rules. Belongs to one event loop.
 
-    def __init__(self, journal: Journal, rules: Rules, ids: EntryIds, random: Callable[[], int]) -> None:
+    `kinds` are those of custom resources, by group and plural, that earlier entries know.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        rules: Rules,
+        ids: EntryIds,
+        random: Callable[[], int],
+        kinds: Mapping[tuple[str, str], str] | None = None,
+    ) -> None:
         self.rules = rules
         self._journal = journal
         self._ids = ids
@@ -95,7 +107,7 @@ class Recorder:
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._turn_since = 0.0
         self._turn: list[tuple[Callable[[], Review], asyncio.Future[Answer]]] = []
-        self._kinds: dict[tuple[str, str], str] = {}
+        self._kinds = dict(kinds or {})
 
     def record(self, read: Callable[[], Review]) -> Awaitable[Answer]:
         """Read a review and append what it says, once per review uid; raises what `read` raises.
@@ -140,7 +152,7 @@ class Recorder:
     def _append(self, review: Review, seen: _Seen) -> None:
         uid = review.request.uid
         try:
-            made = self._made(review)
+            made = self._made(review, seen)
             if made is None:
                 self._settle(uid, seen, "", "ignored")
             else:
@@ -160,11 +172,13 @@ class Recorder:
         for review, future in waiting:
             _tell(future, Answer(review, result, entry_id))
 
-    def _made(self, review: Review) -> tuple[str, Record] | None:
+    def _made(self, review: Review, seen: _Seen) -> tuple[str, Record] | None:
         try:
             return self._record_of(review)
         except RecursionError:
-            return self._record_of(_without_objects(review))
+            truncated = _without_objects(review)
+            seen.waiting = [(truncated, future) for _, future in seen.waiting]
+            return self._record_of(truncated)
 
     def _record_of(self, review: Review) -> tuple[str, Record] | None:
         """Return what is to be appended, with the entry's id; raises RecursionError for what is nested too deeply."""
@@ -187,7 +201,7 @@ class Recorder:
         request = review.request
         if not request.sub_resource and len(self._kinds) < _REMEMBERED_KINDS:
             place = (request.resource.group, request.resource.resource)
-            if kind_of(*place) is None:
+            if kind_of(*place) is None and len(place[0] + place[1] + request.kind.kind) <= _LONGEST_NAME:
                 self._kinds[place] = request.kind.kind
         return change
 
@@ -199,7 +213,8 @@ class Recorder:
         return change.deltas if has_findings and not shown else shown
 
     def _remember(self, uid: str, seen: _Seen) -> None:
-        self._seen[uid] = seen
+        if len(uid) <= _LONGEST_NAME:
+            self._seen[uid] = seen
         if len(self._seen) > _REMEMBERED_REVIEWS:
             self._seen.popitem(last=False)
 

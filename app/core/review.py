@@ -29,6 +29,11 @@ _IGNORED_ANNOTATIONS: Final = frozenset(
 )
 """What changes with every write, or only repeats it: no field of its own for an audit."""
 
+_TYPED_GROUPS: Final = frozenset(
+    {"", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io"}
+)
+"""Groups without free-form fields but a ControllerRevision's `data`; a group that is missing here costs time only."""
+
 _POD: Final = "authentication.kubernetes.io/pod-name"
 _NODE: Final = "authentication.kubernetes.io/node-name"
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
@@ -220,9 +225,12 @@ def interpret(review: Review, kinds: dict[tuple[str, str], str] | None = None) -
     described = new if new is not None else old
     metadata = _map(described, "metadata")
     before, after = _comparable(old), _comparable(new)
+    _align(before, after)
+    if request.sub_resource == "scale":
+        before, after = _with_replicas(before), _with_replicas(after)
     deltas: list[Delta] = []
     if request.operation == "UPDATE" and before is not None and after is not None:
-        deltas = diff(before, after, typed=_is_built_in(request.kind.group))
+        deltas = diff(before, after, typed=_is_typed(request.kind))
     manager, manager_operation = _manager(request, new)
     return Change(
         operation=request.operation if request.operation in OPERATIONS else "UNKNOWN",
@@ -268,14 +276,25 @@ def _comparable(document: dict[str, Any] | None) -> dict[str, Any] | None:
     annotations = kept.get("annotations")
     if type(annotations) is dict and not _IGNORED_ANNOTATIONS.isdisjoint(annotations):
         kept["annotations"] = {key: value for key, value in annotations.items() if key not in _IGNORED_ANNOTATIONS}
-        if not kept["annotations"]:
-            del kept["annotations"]
     return {**document, "metadata": kept}
 
 
-def _is_built_in(group: str) -> bool:
-    """Say whether a group's schemas fix the types of their fields; custom resources need not."""
-    return "." not in group or group.endswith(".k8s.io")
+def _align(old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+    """Leave out annotations of which none counts, unless the other side has some to compare them with."""
+    for one, other in ((old, new), (new, old)):
+        metadata = _map(one, "metadata")
+        if metadata.get("annotations") == {} and "annotations" not in _map(other, "metadata"):
+            del metadata["annotations"]
+
+
+def _with_replicas(scale: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Write out what autoscaling/v1 leaves out: `spec.replicas` where it is 0."""
+    return None if scale is None else {**scale, "spec": {"replicas": 0, **_map(scale, "spec")}}
+
+
+def _is_typed(kind: GroupVersionKind) -> bool:
+    """Say whether the schema fixes the type of every field of a kind; that of custom resources need not."""
+    return kind.group in _TYPED_GROUPS and kind.kind != "ControllerRevision"
 
 
 def _resource(request: Request, metadata: dict[str, Any], kinds: dict[tuple[str, str], str]) -> Resource:
@@ -283,7 +302,7 @@ def _resource(request: Request, metadata: dict[str, Any], kinds: dict[tuple[str,
     kind = request.kind.kind or kind_of(group, plural) or ""
     if subresource:
         # The review of a subresource may carry another kind (Scale, Eviction, PodExecOptions); the parent is meant.
-        kind = kind_of(group, plural) or kinds.get((group, plural)) or _singular(plural, kind)
+        kind = kind_of(group, plural) or kinds.get((group, plural)) or _unseen(plural, kind)
     name = request.name or _string(metadata.get("name")) or _string(metadata.get("generateName"))
     namespaced = not (kind == "Namespace" and plural == "namespaces")
     return Resource(
@@ -298,9 +317,9 @@ def _resource(request: Request, metadata: dict[str, Any], kinds: dict[tuple[str,
     )
 
 
-def _singular(plural: str, kind: str) -> str:
-    """Guess the kind of a custom resource whose own reviews have not been seen yet."""
-    return kind if kind != "Scale" else plural.removesuffix("s").capitalize()
+def _unseen(plural: str, kind: str) -> str:
+    """Name a custom resource whose own reviews have not been seen yet: by its plural, which is no guess."""
+    return kind if kind != "Scale" else plural
 
 
 def _user(info: UserInfo) -> User:

@@ -15,7 +15,7 @@ import msgspec
 from fastapi import FastAPI
 
 from app.audit.recorder import Answer
-from app.core.review import MalformedReviewError, Review, decode, decode_oversized
+from app.core.review import OPERATIONS, MalformedReviewError, Review, decode, decode_oversized
 from app.telemetry.metrics import Metrics
 
 Message = MutableMapping[str, Any]
@@ -130,13 +130,10 @@ class AdmissionEndpoint:
         self._count(answer.review.request.operation, "lost" if answer.result == "fault" else answer.result)
 
     def _count(self, operation: str, result: str) -> None:
-        key = (operation, result)
+        key = (operation if operation in OPERATIONS else "unknown", result)
         count = self._results.get(key)
         if count is None:
-            known = operation if operation in {"CREATE", "UPDATE", "DELETE", "CONNECT"} else "unknown"
-            count = self._metrics.reviews.labels(known, result).inc
-            if len(self._results) < 100:  # noqa: PLR2004  operations come from outside, so they may be of any number
-                self._results[key] = count
+            count = self._results[key] = self._metrics.reviews.labels(*key).inc
         count()
 
     async def _send(self, send: Send, status: int, body: bytes) -> None:

@@ -261,3 +261,23 @@ def test_an_update_that_changes_nothing_is_not_recorded() -> None:
     same = {"metadata": {"name": "web"}, "spec": {"replicas": 1}}
 
     assert record(make_review(oldObject=same, object=json.loads(json.dumps(same)))) is None
+
+
+async def test_a_review_cut_for_its_depth_is_answered_as_truncated() -> None:
+    nested = b'{"a":[' * 480 + b"1" + b"]}" * 480
+    body = make_body(operation="CREATE", oldObject=None, object="HERE").replace(b'"HERE"', nested)
+    journal = KeptRecords()
+
+    answer = await sent(make_recorder(journal), decode(body))
+
+    assert answer.review.truncated is (journal.entries[0].truncated is True)
+
+
+async def test_a_uid_of_any_length_is_answered_and_a_long_one_is_not_remembered() -> None:
+    journal = KeptRecords()
+    recorder = make_recorder(journal)
+
+    answers = [await sent(recorder, make_review(uid="u" * 100_000)) for _ in range(2)]
+
+    assert [answer.result for answer in answers] == ["recorded", "recorded"]
+    assert len(journal.records) == 2

@@ -98,8 +98,44 @@ SCALES = [
     ("apps", "statefulsets", "StatefulSet"),
     ("apps", "replicasets", "ReplicaSet"),
     ("", "replicationcontrollers", "ReplicationController"),
-    ("example.com", "widgets", "Widget"),
+    ("example.com", "widgets", "widgets"),  # of this kind itself nothing was seen yet
 ]
+
+
+@pytest.mark.parametrize(("old", "new"), [(3, 0), (0, 3)])
+def test_zero_replicas_are_left_out_by_the_api_server_and_written_here(old: int, new: int) -> None:
+    fields = scale("apps", "deployments")
+    for key, count in (("oldObject", old), ("object", new)):
+        fields[key]["spec"] = {"replicas": count} if count else {}
+
+    (change,) = entry_of(make_review(**fields)).changes
+
+    assert (change.path, change.op, change.old, change.new) == ("spec.replicas", "replace", old, new)
+
+
+def test_a_default_of_a_custom_resource_definition_may_change_from_1_to_true() -> None:
+    definition = {"group": "apiextensions.k8s.io", "version": "v1", "kind": "CustomResourceDefinition"}
+    review = make_review(kind=definition, oldObject={"default": 1}, object={"default": True})
+
+    (change,) = entry_of(review).changes
+
+    assert (change.old, change.new) == (1, True)
+
+
+def test_an_annotation_beside_ones_that_do_not_count_is_patched_by_itself() -> None:
+    revision = {"deployment.kubernetes.io/revision": "1"}
+    review = make_review(
+        oldObject={"metadata": {"annotations": revision}}, object={"metadata": {"annotations": revision | {"a": "b"}}}
+    )
+
+    assert entry_of(review).patch == ({"op": "add", "path": "/metadata/annotations/a", "value": "b"},)
+
+
+def test_annotations_that_do_not_count_come_and_go_unnoticed() -> None:
+    applied = {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}}
+
+    assert record(make_review(oldObject={"metadata": {}}, object=applied)) is None
+    assert record(make_review(oldObject=applied, object={"metadata": {}})) is None
 
 
 @pytest.mark.parametrize(("group", "plural", "kind"), SCALES)
