@@ -6,28 +6,32 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi import Path as PathParameter
 
-from app.core.change import Entry
+from app.core.change import Entry, Operation
 from app.core.delivery import Delivery, DeliveryState
+from app.core.identity import sequence_of
 from app.core.kinds import canonical
 from app.core.moments import parse_moment
 from app.core.paths import compile_pattern
 from app.store.deliveries import deliveries_of, list_deliveries, milliseconds
 from app.store.ledger import Ledger
 from app.store.ledger import Query as LedgerQuery
+from app.web.parameters import only_known
 
-Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 _SEQUENCE_BYTES: Final = 8
 _UUID: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 Text = Annotated[str, Query(max_length=253)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Entries on a page.")]
 Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the page before.")]
+EntryId = Annotated[
+    str, PathParameter(description="Id of the entry, a UUIDv7.", json_schema_extra={"pattern": f"^{_UUID}$"})
+]
 Moment = Annotated[str | None, Query(max_length=40, description="RFC 3339, a date, or how long ago: 90m, 2h, 7d.")]
 
 
@@ -54,12 +58,26 @@ def _page_of(name: str) -> dict[int | str, dict[str, Any]]:
 
 _FAULT: Final = {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}}
 _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"description": "A parameter cannot be read.", "content": {"application/json": {"schema": _FAULT}}},
+    status: {"description": description, "content": {"application/json": {"schema": _FAULT}}}
+    for status, description in (
+        (400, "A parameter is unknown, or cannot be read; `detail` names it and says what it takes."),
+        (503, "The ledger cannot be read at the moment."),
+    )
+}
+_ENTRY_WITH_DELIVERIES: Final = {
+    "allOf": [
+        {"$ref": "#/components/schemas/Entry"},
+        {
+            "type": "object",
+            "required": ["deliveries"],
+            "properties": {"deliveries": {"type": "array", "items": {"$ref": "#/components/schemas/Delivery"}}},
+        },
+    ]
 }
 _ENTRY: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The entry, with its deliveries.",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Entry"}}},
+        "content": {"application/json": {"schema": _ENTRY_WITH_DELIVERIES}},
     },
     404: {"description": "There is no such entry.", "content": {"application/json": {"schema": _FAULT}}},
     **_FAULTS,
@@ -81,19 +99,29 @@ def decode_cursor(cursor: str | None) -> int | None:
         raw = b""
     number = int.from_bytes(raw, "big")
     if len(raw) != _SEQUENCE_BYTES or number >= 1 << 63:
-        raise HTTPException(400, "the cursor is not one of ours: take `next` of the page before")
+        raise HTTPException(400, "cursor takes `next` of the page before")
     return number
 
 
-def _or_400(read: Callable[[str], Any], value: str | None) -> Any:
+def _read(read: Callable[[str], Any], text: str, name: str, takes: str) -> Any:
     try:
-        return read(value) if value else None
+        return read(text)
     except ValueError as error:
-        raise HTTPException(400, str(error)) from error
+        raise HTTPException(400, f"{name} takes {takes}") from error
 
 
-def _unix(text: str) -> int:
-    return milliseconds(parse_moment(text, datetime.now(UTC)))
+def _moment(text: str | None, name: str) -> int | None:
+    if not text:
+        return None
+    takes = "how long ago (90m, 2h, 7d), a date (2026-01-31) or RFC 3339"
+    return milliseconds(_read(lambda text: parse_moment(text, datetime.now(UTC)), text, name, takes))
+
+
+def _operation(text: str) -> str:
+    word = text.upper()
+    if word and word not in get_args(Operation):
+        raise HTTPException(400, "operation takes CREATE, UPDATE, DELETE or CONNECT, in any case")
+    return word
 
 
 def entry_query(
@@ -101,23 +129,26 @@ def entry_query(
     namespace: Text = "",
     name: Text = "",
     user: Annotated[str, Query(max_length=1024)] = "",
-    operation: Operation | None = None,
+    operation: Annotated[
+        str, Query(description="CREATE, UPDATE, DELETE or CONNECT, in any case.", examples=["UPDATE"])
+    ] = "",
     path: Annotated[str, Query(max_length=1024, description="Field pattern, such as images or spec.replicas.")] = "",
     since: Moment = None,
     until: Moment = None,
     q: Annotated[str, Query(max_length=253, description="Text anywhere in the entry.")] = "",
 ) -> LedgerQuery:
     """Read the filters of a request; raises HTTPException 400 that says what is wrong."""
-    _or_400(compile_pattern, path)
+    if path:
+        _read(compile_pattern, path, "path", "a field pattern, such as images, spec.replicas or containers[web].image")
     return LedgerQuery(
         kind=canonical(kind),
         namespace=namespace,
         name=name,
         username=user,
-        operation=operation or "",
+        operation=_operation(operation),
         path=path,
-        since=_or_400(_unix, since),
-        until=_or_400(_unix, until),
+        since=_moment(since, "since"),
+        until=_moment(until, "until"),
         q=q,
     )
 
@@ -134,7 +165,7 @@ def router(journal: Path) -> APIRouter:
             yield opened
 
     opened_ledger = Annotated[Ledger, Depends(ledger)]
-    routes = APIRouter(prefix="/api/v1", tags=["ledger"])
+    routes = APIRouter(prefix="/api/v1", tags=["ledger"], dependencies=[Depends(only_known)])
 
     @routes.get("/entries", responses=_page_of("Entry"), response_class=Response)
     def entries(
@@ -148,12 +179,12 @@ def router(journal: Path) -> APIRouter:
         return _json({"items": page.items, "next": None if page.next is None else encode_cursor(page.next)})
 
     @routes.get("/entries/{entry_id}", responses=_ENTRY, response_class=Response)
-    def entry(ledger: opened_ledger, entry_id: Annotated[str, PathParameter(pattern=f"^{_UUID}$")]) -> Response:
+    def entry(ledger: opened_ledger, entry_id: EntryId) -> Response:
         """Return one entry, with the deliveries of its findings."""
-        found = _or_400(ledger.get, entry_id.lower())
+        sequence = _read(sequence_of, entry_id, "entry_id", "the id of an entry, a UUID as `id` of a list shows it")
+        found = ledger.get(entry_id.lower())
         if found is None:
             raise HTTPException(404, "there is no such entry; it may have been forgotten by retention")
-        sequence = ledger.sequence(entry_id.lower())
         return _json(found | {"deliveries": deliveries_of(ledger.connection, sequence)})
 
     @routes.get("/deliveries", responses=_page_of("Delivery"), response_class=Response)

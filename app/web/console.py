@@ -8,13 +8,14 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
 from app import __version__
 from app.store.database import StoreError
 from app.telemetry.metrics import Metrics
-from app.web import api, probes
+from app.web import api, parameters, probes
 from app.web.health import Health
 
 logger = structlog.get_logger(__name__)
@@ -27,7 +28,10 @@ class Console(FastAPI):
         """Return the OpenAPI document."""
         if not self.openapi_schema:
             document = get_openapi(title=self.title, version=self.version, summary=self.summary, routes=self.routes)
-            document.setdefault("components", {}).setdefault("schemas", {}).update(api.schemas())
+            # FastAPI says 422 of whatever has parameters; here a RequestValidationError is answered with 400.
+            for operation in (each for path in document["paths"].values() for each in path.values()):
+                operation["responses"].pop("422", None)
+            document["components"] = {"schemas": api.schemas()}
             self.openapi_schema = document
         return self.openapi_schema
 
@@ -42,6 +46,7 @@ def console(journal: Path, health: Health, metrics: Metrics) -> Console:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
+    app.add_exception_handler(RequestValidationError, parameters.refusal)
     app.include_router(probes.router(health, metrics))
     app.include_router(api.router(journal))
 
