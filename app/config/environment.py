@@ -9,7 +9,7 @@ from typing import Any, Final
 from app.config.problems import KeyPath
 from app.core.nearest import nearest
 
-_PLACEHOLDER: Final = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}")
+PLACEHOLDER: Final = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}")
 _ALMOST: Final = re.compile(r"\{\{\s*\$?env\b[^}]*\}?\}?", re.IGNORECASE)
 
 Report = Callable[[KeyPath, str, str], None]
@@ -26,7 +26,7 @@ def substitute(value: Any, environ: Mapping[str, str], report: Report, path: Key
 
 
 def _replaced(text: str, environ: Mapping[str, str], report: Report, path: KeyPath) -> str:
-    if _ALMOST.search(_PLACEHOLDER.sub("", text)):
+    if _ALMOST.search(PLACEHOLDER.sub("", text)):
         report(path, "has a malformed variable; write {{ env.NAME }}", "")
         return text
 
@@ -35,6 +35,13 @@ def _replaced(text: str, environ: Mapping[str, str], report: Report, path: KeyPa
         if name not in environ:
             near = nearest(name, environ)
             report(path, f"the environment variable {name} is not set", f"{{{{ env.{near} }}}}" if near else "")
+        elif _is_no_text(environ[name]):
+            report(path, f"the environment variable {name} is not UTF-8 text", "")
         return environ.get(name, match[0])
 
-    return _PLACEHOLDER.sub(value, text)
+    return PLACEHOLDER.sub(value, text)
+
+
+def _is_no_text(value: str) -> bool:
+    """Say whether the variable held bytes that are no UTF-8, which Python keeps as lone surrogates."""
+    return any("\ud800" <= character <= "\udfff" for character in value)

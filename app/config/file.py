@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from app.config.environment import substitute
 from app.config.explain import Complaint, complaints
+from app.config.masking import Filled, filled, masked
 from app.config.model import Config, tracker_sink
 from app.config.problems import ConfigError, KeyPath, Problem, render_key
 from app.config.yaml_lines import Document, YamlError, parse
@@ -47,11 +48,12 @@ def read(content: bytes, file: str, environ: Mapping[str, str]) -> Config:
     value = substitute(document.value, environ, lambda path, text, near: found.append(Complaint(path, text, near)))
     config, errors = _validated(value)
     unset = {complaint.path for complaint in found}
-    found.extend(each for each in (*errors, *_name_complaints(value)) if each.path not in unset)
+    found.extend(each for each in (*errors, *_name_complaints(value, document.value)) if each.path not in unset)
     if config is not None and not found:
         found.extend(_tracker_complaints(config))
     if config is None or found:
-        raise ConfigError(_problem(file, document, complaint) for complaint in found)
+        texts = filled(document.value, environ)
+        raise ConfigError(_problem(file, document, complaint, texts) for complaint in found)
     return config
 
 
@@ -64,14 +66,14 @@ def _validated(value: Any) -> tuple[Config | None, list[Complaint]]:
         return None, list(complaints(error))
 
 
-def _problem(file: str, document: Document, complaint: Complaint) -> Problem:
+def _problem(file: str, document: Document, complaint: Complaint, texts: list[Filled]) -> Problem:
     line, column = complaint.place or document.place(complaint.path, of_key=complaint.of_key)
     return Problem(
         file=file,
         line=line,
         column=column,
         key=render_key(complaint.path),
-        message=complaint.message,
+        message=masked(complaint.message, complaint.path, texts),
         suggestion=complaint.suggestion,
     )
 
@@ -91,9 +93,13 @@ def _sink_names(value: Any) -> Iterator[tuple[KeyPath, str]]:
                 yield (SINKS, index, kind, "name"), name
 
 
-def _name_complaints(value: Any) -> Iterator[Complaint]:
-    """Say which sinks have the same name, and which names no sink has; also in a file that has other problems."""
-    named = list(_sink_names(value))
+def _name_complaints(value: Any, written: Any) -> Iterator[Complaint]:
+    """Say which sinks have the same name, and which names no sink has; also in a file that has other problems.
+
+    Names of sinks that are declared elsewhere are told as they are `written` in the file.
+    """
+    named, names = list(_sink_names(value)), dict(_sink_names(written))
+    shown = {name: names[path] for path, name in named}
     seen: Counter[str] = Counter()
     for path, name in named:
         seen[name] += 1
@@ -105,10 +111,9 @@ def _name_complaints(value: Any) -> Iterator[Complaint]:
         sinks = playbook.get("sinks")
         for position, name in enumerate(sinks if isinstance(sinks, list) else ()):
             if isinstance(name, str) and name not in seen:
-                declared = f"there are {', '.join(seen)}" if seen else f"{SINKS} has none"
-                yield Complaint(
-                    (PLAYBOOKS, index, "sinks", position), f"no sink is named {name!r}: {declared}", nearest(name, seen)
-                )
+                declared = f"there are {', '.join(shown.values())}" if seen else f"{SINKS} has none"
+                near = shown.get(nearest(name, seen), "")
+                yield Complaint((PLAYBOOKS, index, "sinks", position), f"no sink is named {name!r}: {declared}", near)
 
 
 def _tracker_complaints(config: Config) -> Iterator[Complaint]:

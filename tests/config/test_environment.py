@@ -46,3 +46,9 @@ def test_a_malformed_variable_is_reported(text: str) -> None:
     _, reports = substituted(text, {"A": "1"})
 
     assert [message for _, message, _ in reports] == ["has a malformed variable; write {{ env.NAME }}"]
+
+
+def test_a_variable_that_is_no_text_is_reported() -> None:
+    _, reports = substituted("{{ env.A }}", {"A": "caf\udce9"})
+
+    assert reports == [((), "the environment variable A is not UTF-8 text", "")]

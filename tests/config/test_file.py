@@ -228,3 +228,60 @@ def test_no_value_is_repeated_in_a_problem(text: str) -> None:
     found = problems(text, {"SECRET": SECRET})
 
     assert SECRET not in "\n".join(map(str, found))
+
+
+SCOPED = "sinksConfig: [{{stdout_sink: {{name: a, scope: {{include: [{{{}: '{}'}}]}}}}}}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "sinksConfig: [{stdout_sink: {name: '{{ env.S }}'}}, {file_sink: {name: '{{ env.S }}', file_name: a}}]",
+            "another sink is already named '{{ env.S }}'",
+        ),
+        (
+            playbook(action="create_finding: {title: '${{ env.S }}', aggregation_key: k}"),
+            "unknown variable $...; there are",
+        ),
+        (
+            playbook(action="create_finding: {title: '${{ env.S }}', aggregation_key: k}"),
+            "($$ is a dollar sign), in '${{ env.S }}'",
+        ),
+        (SCOPED.format("name", "{{ env.S }}("), "'{{ env.S }}(' is not a regular expression"),
+        (SCOPED.format("labels", "a=b,{{ env.S }}"), "'a=b,{{ env.S }}' is not a requirement"),
+        (playbook("on_pod_update: {labels_selector: 'a=b,{{ env.S }}'}"), "'a=b,{{ env.S }}' is not a label"),
+        (playbook("on_kubernetes_resource_operation: {resources: ['{{ env.S }}']}"), "unknown resource '{{ env.S }}'"),
+        (playbook(action="resource_babysitter: {fields_to_monitor: ['{{ env.S }}..a']}"), "'{{ env.S }}..a' is not a"),
+        (playbook() + "  sinks: ['{{ env.S }}']", "no sink is named '{{ env.S }}': sinksConfig has none"),
+        (
+            playbook() + "  sinks: [a]\nsinksConfig: [{stdout_sink: {name: '{{ env.S }}'}}]",
+            "no sink is named 'a': there are {{ env.S }}",
+        ),
+        (
+            playbook() + f"  sinks: [{SECRET}s]\nsinksConfig: [{{stdout_sink: {{name: '{{{{ env.S }}}}'}}}}]",
+            "there are {{ env.S }}",
+        ),
+    ],
+)
+def test_a_problem_quotes_the_file_and_not_the_environment(text: str, message: str) -> None:
+    only = problem(text, {"S": SECRET})
+
+    assert message in only.message
+    assert SECRET not in str(only).replace(f"{SECRET}s", "")
+
+
+@pytest.mark.parametrize("secret", ["zq-wk\n'zv'", 'zq\'w "kzvj" (', "zqw (?P<kz vj>", "\\zqwk", "zqwk" * 200 + "("])
+def test_no_part_of_a_variable_is_told(secret: str) -> None:
+    text = SCOPED.format("name", "{{ env.S }}(") + "\n" + playbook("on_pod_update: {labels_selector: '{{ env.S }}'}")
+
+    told = "\n".join(each.message for each in problems(text, {"S": secret}))
+
+    assert "'{{ env.S }}(' is not a regular expression" in told
+    assert [run for run in (secret[start : start + 4] for start in range(len(secret) - 3)) if run in told] == []
+
+
+def test_a_word_of_the_file_is_quoted_beside_a_variable() -> None:
+    only = problem(playbook("on_pod_update: {labels_selector: 'tier,app={{ env.S }}'}"), {"S": "web"})
+
+    assert only.message.startswith("'tier' is not a label")
