@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
+from app.cli.output import Format, OutputOption, print_documents
 from app.config.file import load
 from app.config.model import Config, schema
 from app.config.problems import ConfigError, Problem
@@ -18,20 +17,13 @@ from app.settings import Settings, environment
 config_app = typer.Typer(name="config", help="Check the configuration file, or print its schema.", no_args_is_help=True)
 
 
-class Output(StrEnum):
-    """How the result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 @config_app.command()
 def check(
     file: Annotated[Path | None, typer.Argument(help="The file; by default that of --config.")] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="The file that `serve` uses; by default KUBEWITNESS_CONFIG.")
     ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="For people, or for programs.")] = Output.TABLE,
+    output: OutputOption = "table",
 ) -> None:
     """Check the configuration: print every problem with its place and exit 1, or say what it does and exit 0."""
     path = file or config or Settings().config
@@ -52,28 +44,29 @@ def print_schema() -> None:
     typer.echo(json.dumps(schema(), indent=2))
 
 
-def _print_problems(path: Path, problems: tuple[Problem, ...], output: Output) -> None:
-    if output is Output.JSON:
-        document = {"file": str(path), "valid": False, "problems": msgspec.to_builtins(problems)}
-        typer.echo(json.dumps(document, indent=2))
+def _print_problems(path: Path, problems: tuple[Problem, ...], output: Format) -> None:
+    if output != "table":
+        print_documents({"file": str(path), "valid": False, "problems": problems}, output)
         return
     for problem in problems:
         typer.echo(str(problem), err=True)
     typer.echo(f"{_count(len(problems), 'problem')} in {path}", err=True)
 
 
-def _print_summary(path: Path, config: Config, output: Output) -> None:
+def _print_summary(path: Path, config: Config, output: Format) -> None:
     playbooks = [playbook.label for playbook in config.custom_playbooks]
     sinks = [sink.name for sink in config.sinks]
     recorded = config.record.describe()
-    if output is Output.JSON:
-        document = {"file": str(path), "valid": True, "playbooks": playbooks, "sinks": sinks, "recorded": recorded}
-        typer.echo(json.dumps(document, indent=2))
+    if output != "table":
+        summary = {"playbooks": playbooks, "sinks": sinks, "recorded": recorded, "notes": config.notes}
+        print_documents({"file": str(path), "valid": True, **summary}, output)
         return
     typer.echo(f"{path} is valid")
     typer.echo(f"{_count(len(playbooks), 'playbook')}: {', '.join(playbooks) or 'none'}")
     typer.echo(f"{_count(len(sinks), 'sink')}: {', '.join(sinks) or 'none'}")
     typer.echo(f"recorded: {recorded}")
+    for note in config.notes:
+        typer.echo(f"note: {note}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -14,15 +14,17 @@ from rich.text import Text
 from app.cli.failures import FAILED, complain, told
 from app.cli.output import (
     DataDirOption,
+    Format,
     OutputOption,
     console,
     entries_table,
     entry_details,
-    harmless_json,
     journal_path,
     print_documents,
+    print_in_stream,
 )
 from app.core.change import Entry
+from app.core.identity import first_sequence_at, sequence_of
 from app.core.kinds import canonical
 from app.core.moments import parse_moment
 from app.core.paths import compile_pattern
@@ -32,6 +34,9 @@ from app.store.ledger import Ledger, Query
 entries_app = typer.Typer(no_args_is_help=True, help="List, show and follow what was recorded.")
 
 _FOLLOW_SECONDS: Final = 0.5
+_AT_ONCE: Final = 500
+"""Entries that are read together while the ledger is followed."""
+
 _entry: Final = msgspec.json.Decoder(Entry)
 
 Kind = Annotated[str, typer.Option("--kind", "-k", help="Kind, such as Deployment.")]
@@ -65,6 +70,18 @@ def _pattern(text: str) -> str:
         raise typer.BadParameter(str(error), param_hint="--path") from error
 
 
+def _wanted(kind: str, namespace: str, name: str, user: str, operation: str | None, path: str, query: str) -> Query:
+    return Query(
+        kind=canonical(kind),
+        namespace=namespace,
+        name=name,
+        username=user,
+        operation=operation or "",
+        path=_pattern(path),
+        q=query,
+    )
+
+
 def _read(documents: list[Any]) -> list[Entry]:
     return [_entry.decode(document) for document in documents]
 
@@ -85,16 +102,10 @@ def list_entries(
     data_dir: DataDirOption = None,
 ) -> None:
     """List entries, newest first."""
-    wanted = Query(
-        kind=canonical(kind),
-        namespace=namespace,
-        name=name,
-        username=user,
-        operation=operation or "",
-        path=_pattern(path),
+    wanted = msgspec.structs.replace(
+        _wanted(kind, namespace, name, user, operation, path, query),
         since=_moment(since, "--since"),
         until=_moment(until, "--until"),
-        q=query,
     )
     with told(), closing(Ledger(journal_path(data_dir))) as ledger:
         found, before = list[Any](), None
@@ -130,7 +141,7 @@ def show(
             complain(f"{number} entries begin with {entry_id!r}{remedy}")
             raise typer.Exit(FAILED)
         entry = _entry.decode(found[0])
-        deliveries = deliveries_of(ledger.connection, ledger.sequence(entry.id))
+        deliveries = deliveries_of(ledger.connection, sequence_of(entry.id))
     if output == "table":
         console().print(entry_details(entry, deliveries))
     else:
@@ -139,25 +150,58 @@ def show(
 
 @entries_app.command()
 def tail(
-    output: Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="table or json lines.")] = "table",
+    kind: Kind = "",
+    namespace: Namespace = "",
+    name: Name = "",
+    user: User = "",
+    operation: Operation = None,
+    path: PathPattern = "",
     since: Since = "",
+    query: Contains = "",
+    output: OutputOption = "table",
     data_dir: DataDirOption = None,
 ) -> None:
-    """Follow the ledger: print entries as they come, until interrupted."""
+    """Follow the ledger: print entries as they come, until interrupted.
+
+    JSON comes as one line for each entry, YAML as one document for each.
+    """
+    wanted = _wanted(kind, namespace, name, user, operation, path, query)
     started = _moment(since, "--since")
     with told(), closing(Ledger(journal_path(data_dir))) as ledger:
-        last = ledger.newest() if started is None else (started << 12) - 1
-        screen = console()
+        last = ledger.newest() if started is None else first_sequence_at(started) - 1
         try:
             while True:
-                for sequence, document in ledger.after(last, 500):
-                    last = sequence
-                    if output == "json":
-                        print(harmless_json(bytes(document)), flush=True)
-                    else:
-                        table = entries_table(_read([document]))
-                        table.show_header = False
-                        screen.print(table)
-                time.sleep(_FOLLOW_SECONDS)
+                before = last
+                last, found = _came(ledger, wanted, before)
+                for entry in found:
+                    _print_one(entry, output)
+                if last == before:
+                    time.sleep(_FOLLOW_SECONDS)
         except KeyboardInterrupt:
             return
+
+
+def _came(ledger: Ledger, wanted: Query, last: int) -> tuple[int, list[Entry]]:
+    """Return where to go on, and the next entries after `last` that are wanted, oldest first."""
+    came = ledger.after(last, _AT_ONCE)
+    if not came or wanted == Query():
+        return (came[-1][0] if came else last), _read([document for _, document in came])
+    first, newest = came[0][0], came[-1][0]
+    # The search knows the filters. It goes backwards, so it is kept to what just came, from that millisecond on.
+    bounded = msgspec.structs.replace(wanted, since=first // first_sequence_at(1))
+    found = list[Entry]()
+    before: int | None = newest + 1
+    while before is not None:
+        page = ledger.search(bounded, limit=_AT_ONCE, before=before)
+        found += [entry for entry in _read(page.items) if sequence_of(entry.id) > last]
+        before = page.next
+    return newest, found[::-1]
+
+
+def _print_one(entry: Entry, output: Format) -> None:
+    if output == "table":
+        table = entries_table([entry])
+        table.show_header = False
+        console().print(table)
+    else:
+        print_in_stream(entry, output)

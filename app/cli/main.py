@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -12,7 +13,9 @@ from app.cli.config import config_app
 from app.cli.deliveries import deliveries_app
 from app.cli.demo import demo
 from app.cli.entries import entries_app
+from app.cli.failures import USAGE, complain
 from app.cli.serve import serve
+from app.config.environment import is_no_text
 
 app = typer.Typer(
     name="kubewitness",
@@ -45,4 +48,8 @@ def options(
 
 def main() -> None:
     """Run the command line."""
+    for position, argument in enumerate(sys.argv[1:], 1):
+        if is_no_text(argument):
+            complain(f"argument {position} is not UTF-8 text: {argument!a}")
+            sys.exit(USAGE)
     app()

@@ -62,11 +62,23 @@ def journal_path(data_dir: Path | None) -> Path:
 
 def print_documents(documents: Any, output: Format) -> None:
     """Print JSON (indented) or YAML."""
-    plain_data = msgspec.to_builtins(documents)
     if output == "json":
-        print(harmless_json(msgspec.json.format(msgspec.json.encode(plain_data), indent=2)))
+        print(harmless_json(msgspec.json.format(msgspec.json.encode(documents), indent=2)), flush=True)
     else:
-        yaml.safe_dump(plain_data, sys.stdout, sort_keys=False, allow_unicode=False)
+        _print_yaml(documents, begins=False)
+
+
+def print_in_stream(document: Any, output: Format) -> None:
+    """Print one document of a stream without an end: JSON on one line, YAML after its `---`."""
+    if output == "json":
+        print(harmless_json(msgspec.json.encode(document)), flush=True)
+    else:
+        _print_yaml(document, begins=True)
+
+
+def _print_yaml(document: Any, *, begins: bool) -> None:
+    plain_data = msgspec.to_builtins(document)
+    yaml.safe_dump(plain_data, sys.stdout, sort_keys=False, allow_unicode=False, explicit_start=begins)
     sys.stdout.flush()
 
 

@@ -35,13 +35,16 @@ def _replaced(text: str, environ: Mapping[str, str], report: Report, path: KeyPa
         if name not in environ:
             near = nearest(name, environ)
             report(path, f"the environment variable {name} is not set", f"{{{{ env.{near} }}}}" if near else "")
-        elif _is_no_text(environ[name]):
+        elif is_no_text(environ[name]):
             report(path, f"the environment variable {name} is not UTF-8 text", "")
         return environ.get(name, match[0])
 
     return PLACEHOLDER.sub(value, text)
 
 
-def _is_no_text(value: str) -> bool:
-    """Say whether the variable held bytes that are no UTF-8, which Python keeps as lone surrogates."""
+def is_no_text(value: str) -> bool:
+    """Say whether a text of the environment or the command line is made of bytes that are no UTF-8.
+
+    Python keeps them as lone surrogates, which neither SQLite nor JSON can hold.
+    """
     return any("\ud800" <= character <= "\udfff" for character in value)

@@ -11,6 +11,7 @@ from app.core.actions import JsonChangeTracker
 from app.core.fields import FieldPattern
 from app.core.playbook import Playbook, Playbooks, trackers
 from app.core.record import Record
+from app.core.triggers import JOB_FAILURE
 from app.sinks.base import SinkConfig
 from app.sinks.registry import SinkItem
 from app.sinks.webhook import WebhookConfig
@@ -110,9 +111,20 @@ class Config(_Section):
 
     @property
     def sinks(self) -> tuple[SinkConfig, ...]:
-        """The options of every sink in their order: the declared ones, then that of each json_change_tracker."""
-        implicit = (tracker_sink(name, action) for name, action in trackers(self.custom_playbooks))
+        """The options of every sink in their order: the declared ones, then those of the json_change_trackers."""
+        implicit = (tracker_sink(name, action) for name, action in dict(trackers(self.custom_playbooks)).items())
         return (*(item.config for item in self.sinks_config), *implicit)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is right in the file, and does less than its author may think."""
+        idle = [
+            playbook.label
+            for playbook in self.custom_playbooks
+            if any(name == JOB_FAILURE for name, _ in playbook.chosen_triggers)
+        ]
+        reason = f"this version does not watch Jobs, so nothing fires {JOB_FAILURE}"
+        return (f"{reason} of {', '.join(idle)}",) if idle else ()
 
     def compile(self) -> Playbooks:
         """Return the playbooks, ready to be evaluated, with the routing to the sinks."""

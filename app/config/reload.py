@@ -50,6 +50,7 @@ class WatchedConfig:
         self._lock = asyncio.Lock()
         self._seen: bytes | None = b"" if path is None else read_content(path)
         self.current: Config = read(self._seen, str(path), environ)
+        self._tell_notes()
         self.loaded_at: datetime = datetime.now(UTC)
         self.last_error: str | None = None
 
@@ -107,7 +108,12 @@ class WatchedConfig:
     def _accept(self, config: Config) -> None:
         self.current, self.loaded_at, self.last_error = config, datetime.now(UTC), None
         log.info("config_loaded", path=str(self._path), playbooks=len(config.custom_playbooks))
+        self._tell_notes()
         self._on_result(True, "")
+
+    def _tell_notes(self) -> None:
+        if self.current.notes:
+            log.warning("config_notes", path=str(self._path), notes=list(self.current.notes))
 
     def _refuse(self, error: Exception) -> None:
         self.last_error = str(error)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from app.cli.config import config_app
@@ -87,6 +88,31 @@ def test_check_prints_the_summary_for_programs(path: Path) -> None:
     summary = json.loads(result.stdout)
     assert (summary["valid"], summary["playbooks"], summary["sinks"]) == (True, ["images"], ["hook"])
     assert "s3cret" not in result.stdout
+
+
+JOB_FAILURE = """
+customPlaybooks:
+- name: broken jobs
+  triggers: [on_job_failure: {}]
+  actions: [create_finding: {title: t, aggregation_key: k}]
+"""
+NOTE = "this version does not watch Jobs, so nothing fires on_job_failure of broken jobs"
+
+
+def test_check_says_which_playbooks_nothing_fires(path: Path) -> None:
+    path.write_text(JOB_FAILURE)
+
+    result = run("check", path)
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == f"note: {NOTE}"
+    assert json.loads(run("check", path, "-o", "json").stdout)["notes"] == [NOTE]
+
+
+def test_check_prints_yaml_too(path: Path) -> None:
+    path.write_text("recrod: {}\n")
+
+    assert yaml.safe_load(run("check", path, "-o", "yaml").stdout)["problems"][0]["suggestion"] == "record"
 
 
 def test_check_takes_the_file_of_the_option_or_of_the_environment(path: Path) -> None:

@@ -51,6 +51,12 @@ def listed(data: Path, *filters: str) -> list[str]:
     return [line[:18] for line in lines(data, "entries", "list", *filters)[1:]]
 
 
+def tailing(data: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start to follow the ledger."""
+    command = [str(PROGRAM), "entries", "tail", "--data-dir", str(data), *arguments]
+    return subprocess.Popen(command, env={"PATH": os.defpath}, stdout=subprocess.PIPE, text=True)
+
+
 def short(*entries: Entry) -> list[str]:
     return [entry.id[:18] for entry in entries]
 
@@ -258,11 +264,16 @@ def test_the_folder_may_be_relative(data: Path, entries: list[Entry], monkeypatc
     assert listed(Path(data.name), "--limit", "1") == short(entries[0])
 
 
+def read(line: str, output: str) -> str:
+    """Return the beginning of the id of an entry that was printed on one line."""
+    identifier: str = json.loads(line)["id"] if output == "json" else line
+    return identifier[:18]
+
+
 @pytest.mark.parametrize("output", ["table", "json"])
 def test_tail_prints_entries_as_they_come_until_it_is_interrupted(tmp_path: Path, output: str) -> None:
     first = write_ledger(tmp_path)
-    command = [str(PROGRAM), "entries", "tail", "--since", "200m", "-o", output, "--data-dir", str(tmp_path)]
-    with subprocess.Popen(command, env={"PATH": os.defpath}, stdout=subprocess.PIPE, text=True) as tail:
+    with tailing(tmp_path, "--since", "200m", "-o", output) as tail:
         assert tail.stdout is not None
         shown = [tail.stdout.readline() for _ in range(3)]
         [late] = append(tmp_path, first[-1:])
@@ -271,8 +282,54 @@ def test_tail_prints_entries_as_they_come_until_it_is_interrupted(tmp_path: Path
         assert tail.stdout.read() == ""
 
     assert tail.returncode == 0
-    for line, entry in zip(shown, [*first[-3:], late], strict=True):
-        if output == "json":
-            assert json.loads(line) == json.loads(msgspec.json.encode(entry))
-        else:
-            assert line.startswith(entry.id[:18])
+    assert [read(line, output) for line in shown] == short(*first[-3:], late)
+
+
+def test_tail_in_yaml_is_a_stream_of_documents(tmp_path: Path) -> None:
+    first = write_ledger(tmp_path)
+    with tailing(tmp_path, "--since", "200m", "-o", "yaml") as tail:
+        assert tail.stdout is not None
+        shown = [tail.stdout.readline()]
+        while shown.count("---\n") < 3:
+            shown.append(tail.stdout.readline())
+        tail.send_signal(signal.SIGINT)
+        printed = "".join(shown) + tail.stdout.read()
+
+    assert list(yaml.safe_load_all(printed)) == json.loads(msgspec.json.encode(first[-3:]))
+
+
+@pytest.mark.parametrize(
+    ("filters", "positions"),
+    [
+        (["--kind", "deployment"], [3, 4, 6]),
+        (["-n", "shop", "--operation", "connect"], [5]),
+        (["--name", "n1"], [2]),
+        (["-u", "system:serviceaccount:ci:deployer"], [0]),
+        (["--path", "spec.replicas"], [4, 6]),
+        (["-q", "NGINX:1.25"], [3]),
+    ],
+    ids=written,
+)
+def test_tail_takes_the_filters_of_the_list(tmp_path: Path, filters: list[str], positions: list[int]) -> None:
+    entries = write_ledger(tmp_path)
+    with tailing(tmp_path, "--since", "10d", *filters) as tail:
+        assert tail.stdout is not None
+        shown = [tail.stdout.readline()[:18] for _ in positions]
+        late = append(tmp_path, [*entries, *(entries[position] for position in positions)])
+        shown += [tail.stdout.readline()[:18] for _ in range(2 * len(positions))]
+        tail.send_signal(signal.SIGINT)
+        assert tail.stdout.read() == ""
+
+    wanted = [entries[position] for position in positions]
+    assert shown == short(*wanted, *(late[position] for position in positions), *late[len(entries) :])
+
+
+@pytest.mark.parametrize("place", [1, 4])
+def test_an_argument_that_is_no_text_is_refused(place: int) -> None:
+    arguments: list[bytes] = [b"entries", b"list", b"--name", b"web"]
+    arguments[place - 1] = b"caf\xe9"
+
+    done = subprocess.run([PROGRAM, *arguments], check=False, env={"PATH": os.defpath}, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert done.stderr == f"error: argument {place} is not UTF-8 text: 'caf\\udce9'\n"

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+import structlog
 
 from app.config.model import Config
 from app.config.problems import ConfigError
@@ -236,3 +237,29 @@ async def test_a_folder_that_cannot_be_watched_leaves_the_polling(tmp_path: Path
     await follower.watched._watch(tmp_path / "absent" / "config.yaml")
 
     assert follower.cluster == "a"
+
+
+IDLE = "customPlaybooks: [{triggers: [{on_job_failure: {}}], actions: [{job_info_enricher: {}}]}]\n"
+
+
+async def test_what_nothing_fires_is_logged_once_at_the_start_and_at_each_change(path: Path) -> None:
+    write(path, IDLE)
+    with structlog.testing.capture_logs() as logged:
+        follower = Follower(path)
+        await follower.watched.refresh()
+        at_start = [each for each in logged if each["event"] == "config_notes"]
+        write(path, IDLE + GOOD % "b")
+        await follower.watched.refresh()
+
+    assert [each["log_level"] for each in at_start] == ["warning"]
+    assert at_start[0]["notes"] == [
+        "this version does not watch Jobs, so nothing fires on_job_failure of on_job_failure"
+    ]
+    assert [each["event"] for each in logged].count("config_notes") == 2
+
+
+async def test_a_file_without_such_playbooks_has_no_notes(path: Path) -> None:
+    with structlog.testing.capture_logs() as logged:
+        Follower(path)
+
+    assert logged == []
