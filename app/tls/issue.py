@@ -87,23 +87,58 @@ def issue_leaf(
     It never outlives the authority: what remains of the authority's life shortens `lifetime`. Raises
     CertificateError for a name that is none, and for an authority that has expired or cannot sign.
     """
-    names = alternative_names(dns_names, ip_addresses)
+    names = x509.SubjectAlternativeName(alternative_names(dns_names, ip_addresses))
+    return _issue(authority, _LEAF_SUBJECT, [ExtendedKeyUsageOID.SERVER_AUTH], names, now=now, lifetime=lifetime)
+
+
+def issue_identity(
+    authority: KeyPair,
+    user: str,
+    *,
+    group: str = "",
+    ip_addresses: Sequence[str] = (),
+    dns_names: Sequence[str] = (),
+    now: datetime,
+    lifetime: timedelta = LEAF_LIFETIME,
+) -> KeyPair:
+    """Return a new certificate that tells an API server who its holder is, for connections in both directions.
+
+    https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates: the common name
+    is the user, the organization the group. Lifetime and errors are those of `issue_leaf`.
+    """
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)] if group else []
+    subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, user)])
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    names = alternative_names(dns_names, ip_addresses) if dns_names or ip_addresses else []
+    extension = x509.SubjectAlternativeName(names) if names else None
+    return _issue(authority, subject, usages, extension, now=now, lifetime=lifetime)
+
+
+def _issue(
+    authority: KeyPair,
+    subject: x509.Name,
+    usages: Sequence[x509.ObjectIdentifier],
+    names: x509.SubjectAlternativeName | None,
+    *,
+    now: datetime,
+    lifetime: timedelta,
+) -> KeyPair:
     issuer, issuer_key = authority.certificate, _signing_key(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     not_after = min(now + lifetime, issuer.not_valid_after_utc)
     if not_after <= now:
         raise CertificateError(f"the authority expired at {issuer.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
-    certificate = (
-        _certificate(_LEAF_SUBJECT, key.public_key(), not_before=now - CLOCK_SKEW, not_after=not_after)
+    builder = (
+        _certificate(subject, key.public_key(), not_before=now - CLOCK_SKEW, not_after=not_after)
         .issuer_name(issuer.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(sign_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(_authority_key_identifier(issuer), critical=False)
-        .sign(issuer_key, hashes.SHA256())
     )
-    return _pair(certificate, key)
+    if names is not None:
+        builder = builder.add_extension(names, critical=False)
+    return _pair(builder.sign(issuer_key, hashes.SHA256()), key)
 
 
 def alternative_names(dns_names: Sequence[str], ip_addresses: Sequence[str]) -> list[x509.GeneralName]:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from app.tls.issue import CertificateError, KeyPair, issue_authority, issue_leaf
+from app.tls.issue import CertificateError, KeyPair, issue_authority, issue_identity, issue_leaf
 from tests.tls.handshake import server, shake_hands, strict_client
 
 # Real handshakes look at the real clock, so these certificates must be valid when the tests run.
@@ -178,3 +178,20 @@ def _foreign_authority() -> KeyPair:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
     )
+
+
+def test_an_identity_says_who_its_holder_is_and_serves_its_names(tmp_path: Path) -> None:
+    pair = issue_identity(AUTHORITY, "alice", group="dev-team", dns_names=["localhost"], now=NOW)
+
+    assert pair.certificate.subject.rfc4514_string() == "CN=alice,O=dev-team"
+    assert shake_hands(strict_client(AUTHORITY), server(pair, tmp_path), "localhost").version() == "TLSv1.3"
+    usages = pair.certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert set(usages) == {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
+
+
+def test_an_identity_without_names_has_none() -> None:
+    pair = issue_identity(AUTHORITY, "alice", now=NOW)
+
+    assert pair.certificate.subject.rfc4514_string() == "CN=alice"
+    with pytest.raises(x509.ExtensionNotFound):
+        pair.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
