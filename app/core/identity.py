@@ -24,10 +24,19 @@ class EntryIds:
     def next(self, unix_milliseconds: int, random: int) -> tuple[int, str]:
         """Return the next sequence number and its UUID; `random` gives the 62 random bits."""
         self._last = max(unix_milliseconds << 12, self._last + 1)
-        sequence = self._last
-        value = (sequence >> 12) << 80 | 0x7 << 76 | (sequence & 0xFFF) << 64 | 0b10 << 62 | (random & _RANDOM_MASK)
-        digits = f"{value:032x}"
-        return sequence, f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        return self._last, entry_id(self._last, random)
+
+
+def entry_id(sequence: int, random: int) -> str:
+    """Return the UUID of a sequence number; `random` gives the 62 random bits."""
+    value = (sequence >> 12) << 80 | 0x7 << 76 | (sequence & 0xFFF) << 64 | 0b10 << 62 | (random & _RANDOM_MASK)
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def random_of(entry_id: str) -> int:
+    """Return the 62 random bits of an identifier, which with its sequence number make it again."""
+    return int(entry_id[19:].replace("-", ""), 16) & _RANDOM_MASK
 
 
 def sequence_of(entry_id: str) -> int:

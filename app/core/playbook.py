@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Final
 
@@ -124,10 +125,27 @@ Index = dict[tuple[str, str, str], tuple[CompiledPlaybook, ...]]
 
 
 def trackers(playbooks: Iterable[Playbook]) -> Iterator[tuple[str, JsonChangeTracker]]:
-    """Yield every json_change_tracker with the name of its implicit sink, `json_change_tracker:<n>` from 1."""
-    actions = (action for playbook in playbooks for _, action in playbook.chosen_actions)
-    found = (action for action in actions if isinstance(action, JsonChangeTracker))
-    yield from ((f"{TRACKER}:{number}", action) for number, action in enumerate(found, 1))
+    """Yield every json_change_tracker with the name of its implicit sink, `json_change_tracker:<8 hex digits>`.
+
+    The name is made of where it posts to, not of its place in the file: what is queued keeps its receiver when the
+    file is edited, and when a token in a header is replaced. Equal actions share a sink.
+    """
+    named: dict[str, JsonChangeTracker] = {}
+    for playbook in playbooks:
+        for _, action in playbook.chosen_actions:
+            if isinstance(action, JsonChangeTracker):
+                yield _tracker_name(action, named), action
+
+
+def _tracker_name(action: JsonChangeTracker, named: dict[str, JsonChangeTracker]) -> str:
+    """Return the name of an action's sink, and remember it; a number tells those apart that only differ in values."""
+    parts = [str(action.url.get_secret_value()), *sorted(map(str.lower, action.headers or ()))]
+    name = plain = f"{TRACKER}:{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:8]}"
+    number = 1
+    while named.setdefault(name, action) != action:
+        number += 1
+        name = f"{plain}-{number}"
+    return name
 
 
 class Playbooks:

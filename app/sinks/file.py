@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,6 +15,7 @@ from typing_extensions import override
 
 from app.core.finding import Notification
 from app.sinks._document import line
+from app.sinks._thread import OwnThread
 from app.sinks.base import Sink, SinkConfig, TemporaryError
 
 FILE_MODE: Final = 0o600
@@ -46,20 +45,19 @@ class FileSink(Sink[FileConfig]):
 
     def __init__(self, config: FileConfig) -> None:
         super().__init__(config)
-        # One thread of its own: a disk that hangs blocks nobody else, and lines stay in order.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sink-{config.name}")
+        self._thread = OwnThread(f"sink-{config.name}")
 
     @override
     async def send(self, notification: Notification) -> None:
-        loop = asyncio.get_running_loop()
+        data = line(notification)
         try:
-            await loop.run_in_executor(self._thread, self._append, line(notification))
+            await self._thread.run(lambda: self._append(data))
         except OSError as error:
             raise TemporaryError(f"{self.config.file_name}: {error.strerror or error}") from error
 
     @override
     async def aclose(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
 
     def _append(self, data: bytes) -> None:
         path = self.config.file_name

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import io
+import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Final, Literal, TextIO
 
 from pydantic import Field
@@ -17,6 +17,7 @@ from typing_extensions import override
 from app.core import text as plain
 from app.core.finding import Block, DiffBlock, FileBlock, JsonBlock, Notification, Severity, TableBlock, TextBlock
 from app.sinks._document import line
+from app.sinks._thread import OwnThread
 from app.sinks.base import Sink, SinkConfig, TemporaryError
 
 SEVERITY_STYLES: Final = (
@@ -48,21 +49,19 @@ class StdoutSink(Sink[StdoutConfig]):
     def __init__(self, config: StdoutConfig, *, stream: TextIO | None = None) -> None:
         super().__init__(config)
         self._stream = sys.stdout if stream is None else stream
-        # One thread of its own: a pipe that nobody reads blocks nobody else, and lines stay whole.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sink-{config.name}")
+        self._thread = OwnThread(f"sink-{config.name}")
 
     @override
     async def send(self, notification: Notification) -> None:
         text = self._rendered(notification)
-        loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, self._print, text)
+            await self._thread.run(lambda: self._print(text))
         except (OSError, ValueError) as error:
             raise TemporaryError(f"standard output: {error}") from error
 
     @override
     async def aclose(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
 
     def _rendered(self, notification: Notification) -> str:
         wants_text = self._stream.isatty() if self.config.format == "auto" else self.config.format == "text"
@@ -75,8 +74,21 @@ class StdoutSink(Sink[StdoutConfig]):
 
     def _print(self, text: str) -> None:
         encoding = self._stream.encoding or "utf-8"
-        self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        self._stream.flush()
+        data = text.encode(encoding, "backslashreplace")
+        try:
+            descriptor = self._stream.fileno()
+        except io.UnsupportedOperation:
+            self._stream.write(data.decode(encoding))
+            self._stream.flush()
+        else:
+            _write(descriptor, data)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write past the stream's buffer: a thread that blocks while it holds that makes the interpreter abort at exit."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def panel(notification: Notification) -> Panel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from importlib import resources
 from pathlib import Path
@@ -23,6 +25,22 @@ class IncompatibleSchemaError(StoreError):
 
 class JournalInUseError(StoreError):
     """Another process writes to this data directory."""
+
+
+def locked(path: Path) -> int:
+    """Take the lock of a data directory; closing the descriptor, or the end of the process, gives it back.
+
+    Raises JournalInUseError where another process has it.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise JournalInUseError(
+            f"{path.parent} is in use by another kubewitness; stop it, or choose another --data-dir"
+        ) from error
+    return descriptor
 
 
 def connect_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -9,11 +10,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from app.core.delivery import Claimed, ClaimResult, Delivery, DeliveryState, Settlement
 from app.core.finding import Notification
+from app.core.identity import entry_id
 from app.store.database import connect_editor
-from app.store.encoding import read_entry, read_finding
+from app.store.encoding import UNREADABLE, read_entry, read_finding, read_finding_head
 from app.store.journal import Journal
+
+logger = structlog.get_logger(__name__)
+
+_Row = tuple[int, int, bytes, bytes]
 
 _CLAIM: Final = """
     SELECT d.id, d.attempts, f.body, e.body FROM deliveries AS d
@@ -30,10 +38,9 @@ _SETTLE: Final = """
     WHERE id = ?
 """
 _LIST: Final = """
-    SELECT d.id, e.body, d.sink, f.body, d.state, d.attempts, d.created_at, d.updated_at, d.next_attempt_at,
+    SELECT d.id, d.seq, f.random, d.sink, f.body, d.state, d.attempts, d.created_at, d.updated_at, d.next_attempt_at,
         d.last_error
     FROM deliveries AS d JOIN findings AS f ON f.seq = d.seq AND f.ordinal = d.ordinal
-    JOIN entries AS e ON e.seq = d.seq
 """
 
 
@@ -68,20 +75,32 @@ class DeliveryQueue:
         await self._journal.call(work)
 
     async def claim(self, sink: str, *, limit: int, lease: timedelta) -> ClaimResult:
-        """Take what is due for this sink, oldest first, and lease it; also say when the next one will be due."""
+        """Take what is due for this sink, oldest first, and lease it; also say when the next one will be due.
 
-        def work(connection: sqlite3.Connection) -> ClaimResult:
+        A delivery that cannot be read becomes dead, and is not in the result.
+        """
+
+        def work(connection: sqlite3.Connection) -> tuple[list[_Row], int | None]:
             now = datetime.now(UTC)
             rows = connection.execute(_CLAIM, (sink, milliseconds(now), limit)).fetchall()
             for row in rows:
                 connection.execute(_LEASE, (milliseconds(now + lease), milliseconds(now), row[0]))
-            (next_due,) = connection.execute(_NEXT_DUE, (sink,)).fetchone()
-            return ClaimResult(
-                deliveries=tuple(_claimed(*row) for row in rows),
-                next_due=None if next_due is None else moment(next_due),
-            )
+            return rows, connection.execute(_NEXT_DUE, (sink,)).fetchone()[0]
 
-        return await self._journal.call(work)
+        rows, next_due = await self._journal.call(work)
+        # Neither the writer nor the event loop waits while large entries are read.
+        read = await asyncio.to_thread(lambda: [_claimed(*row) for row in rows])
+        await self._bury([each for each in read if isinstance(each, Settlement)])
+        return ClaimResult(
+            deliveries=tuple(each for each in read if isinstance(each, Claimed)),
+            next_due=None if next_due is None else moment(next_due),
+        )
+
+    async def _bury(self, unreadable: Sequence[Settlement]) -> None:
+        for settlement in unreadable:
+            logger.error("delivery_unreadable", action="dead", delivery=settlement.id, error=settlement.error)
+        if unreadable:
+            await self.settle(unreadable)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Write down how attempts ended. Pending without an error was not tried: it counts as no attempt."""
@@ -96,13 +115,15 @@ class DeliveryQueue:
         await self._journal.call(work)
 
 
-def _claimed(delivery_id: int, attempts: int, finding: bytes, entry: bytes) -> Claimed:
-    subject = read_entry(entry)
+def _claimed(delivery_id: int, attempts: int, finding: bytes, entry: bytes) -> Claimed | Settlement:
+    """Read a delivery; what cannot be read is dead, so that it holds up no other."""
+    try:
+        subject = read_entry(entry)
+        told = read_finding(finding)
+    except UNREADABLE as error:
+        return Settlement(id=delivery_id, state="dead", error=f"cannot be read from the journal: {error}")
     notification = Notification(
-        delivery_id=f"{subject.id}/{delivery_id}",
-        finding=read_finding(finding),
-        entry=subject,
-        attempt=attempts + 1,
+        delivery_id=f"{subject.id}/{delivery_id}", finding=told, entry=subject, attempt=attempts + 1
     )
     return Claimed(id=delivery_id, notification=notification)
 
@@ -130,12 +151,12 @@ def deliveries_of(connection: sqlite3.Connection, sequence: int) -> list[Deliver
     return [_delivery(row) for row in connection.execute(f"{_LIST} WHERE d.seq = ? ORDER BY d.id", (sequence,))]
 
 
-def _delivery(row: tuple[int, bytes, str, bytes, DeliveryState, int, int, int, int, str]) -> Delivery:
-    delivery_id, entry, sink, body, state, attempts, created, updated, due, error = row
-    finding = read_finding(body)
+def _delivery(row: tuple[int, int, int, str, bytes, DeliveryState, int, int, int, int, str]) -> Delivery:
+    delivery_id, sequence, random, sink, body, state, attempts, created, updated, due, error = row
+    finding = read_finding_head(body)
     return Delivery(
         id=delivery_id,
-        entry_id=read_entry(entry).id,
+        entry_id=entry_id(sequence, random),
         sink=sink,
         playbook=finding.playbook,
         title=finding.title,

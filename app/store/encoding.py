@@ -9,6 +9,7 @@ import msgspec
 
 from app.core.change import Entry
 from app.core.finding import Finding
+from app.core.identity import random_of
 from app.store.journal import EntryRow
 
 _DEFLATED: Final = 0x78
@@ -17,6 +18,19 @@ _DEFLATED: Final = 0x78
 _WORTH_DEFLATING: Final = 2048
 
 _encoder: Final = msgspec.json.Encoder()
+
+
+class FindingHead(msgspec.Struct, frozen=True):
+    """What lists show of a finding; its blocks are skipped."""
+
+    playbook: str
+    title: str
+
+
+UNREADABLE: Final = (msgspec.MsgspecError, zlib.error, ValueError, IndexError, RecursionError)
+"""What reading a row raises that was not written here, or was damaged since."""
+
+_heads: Final = msgspec.json.Decoder(FindingHead)
 _findings: Final = msgspec.json.Decoder(Finding)
 _entries: Final = msgspec.json.Decoder(Entry)
 
@@ -28,7 +42,14 @@ def entry_row(sequence: int, entry: Entry) -> EntryRow:
         body = zlib.compress(body, 1)
     resource = entry.resource
     return EntryRow(
-        sequence, resource.kind, resource.namespace, resource.name, entry.user.username, entry.operation, body
+        sequence,
+        resource.kind,
+        resource.namespace,
+        resource.name,
+        entry.user.username,
+        entry.operation,
+        body,
+        random_of(entry.id),
     )
 
 
@@ -50,6 +71,14 @@ def read_entry(body: bytes) -> Entry:
 def read_finding(body: bytes) -> Finding:
     """Read a finding from its row."""
     return _findings.decode(inflated(body))
+
+
+def read_finding_head(body: bytes) -> FindingHead:
+    """Read what lists show of a finding, also where the rest of it cannot be read."""
+    try:
+        return _heads.decode(inflated(body))
+    except UNREADABLE:
+        return FindingHead("", "(cannot be read)")
 
 
 def read_document(body: bytes) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import fcntl
 import functools
 import os
 import queue
@@ -26,7 +25,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import msgspec
 import structlog
 
-from app.store.database import FILE_NAME, JournalInUseError, Synchronous, connect_writer
+from app.store.database import FILE_NAME, StoreError, Synchronous, connect_writer, locked
 
 logger = structlog.get_logger(__name__)
 
@@ -41,13 +40,14 @@ _LINGER_SECONDS: Final = 0.002
 _ROWS: Final = 64
 """Rows that one statement inserts, at most."""
 
+_COLUMNS: Final = 7
 _INSERT: Final = "INSERT INTO entries (seq, kind, namespace, name, username, operation, body) VALUES "
 _RETRY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 _REFUSALS: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
 class EntryRow(msgspec.Struct, frozen=True):
-    """A row of `entries`."""
+    """A row of `entries`, and the random bits of the entry's id, which are kept with its findings."""
 
     seq: int
     kind: str
@@ -56,6 +56,7 @@ class EntryRow(msgspec.Struct, frozen=True):
     username: str
     operation: str
     body: bytes
+    random: int
 
 
 class FindingRow(msgspec.Struct, frozen=True):
@@ -109,7 +110,7 @@ class Journal:
 
     `append` answers "recorded" once the record is durable, "pending" where that takes longer than `commit_budget`
     seconds: then the record stays queued and is written as soon as the disk allows it. Beyond `max_pending_bytes` of
-    waiting records new ones are "lost", which is logged and reported.
+    waiting records, and after `close`, new ones are "lost", which is logged and reported.
     """
 
     def __init__(
@@ -152,7 +153,7 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # What was changed, and by whom, is nobody else's business on this machine.
         self.path.touch(mode=0o600)
-        self._lock = _locked(self._lock_path)
+        self._lock = locked(self._lock_path)
         try:
             self._connection = connect_writer(self.path, self._synchronous)
         except BaseException:
@@ -183,8 +184,9 @@ class Journal:
     def submit(self, record: Record, answer: Callable[[Appended], None]) -> None:
         """Write the record; call `answer` once, in the event loop, with what the class says of `append`."""
         if self.full:
-            self._observer.lost(1, "queue full")
-            logger.error("entry lost", action="lost", reason="queue full", sequence=record.entry.seq)
+            reason = "shutdown" if self._give_up.is_set() else "queue full"
+            self._observer.lost(1, reason)
+            logger.error("entry lost", action="lost", reason=reason, sequence=record.entry.seq)
             answer("lost")
             return
         now = self._loop.time()
@@ -210,7 +212,10 @@ class Journal:
         """Run `work` in the writer's thread and in a transaction; return its result once that is committed.
 
         `work` may run more than once, where a commit fails; what it raises is raised here, and undoes what it did.
+        Raises StoreError after `close`.
         """
+        if self._give_up.is_set():
+            raise StoreError("the journal is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         self._take(_Call(work, future))
         return await future
@@ -247,6 +252,7 @@ class Journal:
                     self._idle.clear()
                     await self._idle.wait()
         self._give_up.set()
+        self._max_pending_bytes = 0  # nobody would write what comes now: from here on the journal is full
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join, 1.0)
         self._ticker.cancel()
@@ -254,6 +260,7 @@ class Journal:
         if lost:
             self._observer.lost(lost, "shutdown")
             logger.error("entries lost", action="lost", reason="shutdown", entries=lost)
+            self._answer_late("lost")
         os.close(self._lock)
         return lost
 
@@ -360,9 +367,9 @@ class Journal:
         self._observer.failed(error)
         self._to_loop(self._answer_late)
 
-    def _answer_late(self) -> None:
+    def _answer_late(self, answer: Appended = "pending") -> None:
         while self._waiting:
-            _answer(self._waiting.popleft(), "pending")
+            _answer(self._waiting.popleft(), answer)
 
     def _refuse(self, item: _Append | _Call[Any], error: Exception) -> None:
         """Give up one item that the database will never take, so that it holds up no other."""
@@ -411,20 +418,8 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
         future.set_exception(error)
 
 
-def _locked(path: Path) -> int:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise JournalInUseError(
-            f"{path.parent} is in use by another kubewitness; stop it, or choose another --data-dir"
-        ) from error
-    return descriptor
-
-
 def _insert_entries(connection: sqlite3.Connection, appends: Sequence[_Append]) -> None:
-    values = [value for append in appends for value in msgspec.structs.astuple(append.record.entry)]
+    values = [value for append in appends for value in msgspec.structs.astuple(append.record.entry)[:_COLUMNS]]
     connection.execute(_insertion(len(appends)), values)
 
 
@@ -435,10 +430,10 @@ def _insertion(rows: int) -> str:
 
 def _insert_findings(connection: sqlite3.Connection, record: Record) -> set[str]:
     """Insert the findings of one record and a due delivery for each of their sinks; return the sinks."""
-    seq, sinks = record.entry.seq, set()
+    seq, random, sinks = record.entry.seq, record.entry.random, set()
     now = time.time_ns() // 1_000_000
     for finding in record.findings:
-        connection.execute("INSERT INTO findings VALUES (?, ?, ?)", (seq, finding.ordinal, finding.body))
+        connection.execute("INSERT INTO findings VALUES (?, ?, ?, ?)", (seq, finding.ordinal, random, finding.body))
         for sink in finding.sinks:
             connection.execute(
                 "INSERT INTO deliveries (seq, ordinal, sink, state, created_at, updated_at, next_attempt_at)"

@@ -19,6 +19,9 @@ _COLUMNS: Final = ("kind", "namespace", "name", "username", "operation")
 _SCAN_SECONDS: Final = 0.25
 """How long a page looks for entries that no index finds; then it ends early, with a cursor to go on from."""
 
+_PAGE_BYTES: Final = 8 * 1024 * 1024
+"""A page ends with the entry that reaches this, however few it holds: entries may be megabytes each."""
+
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """What to look for. Empty fields do not matter; times are unix milliseconds, `until` exclusive.
@@ -75,17 +78,19 @@ class Ledger:
     def search(self, query: Query, *, limit: int, before: int | None = None) -> Page:
         """Return up to `limit` entries below the sequence number `before`, newest first.
 
-        A filter that no index answers is looked for within a budget of time: the page may then hold fewer entries, or
-        none, and still have a `next`.
+        A filter that no index answers is looked for within a budget of time, and a page of about 8 MiB is full: it may
+        hold fewer entries, or none, and still have a `next`.
         """
         matches = _predicate(query)
         items: list[msgspec.Raw] = []
+        room = _PAGE_BYTES
         deadline = time.monotonic() + _SCAN_SECONDS
         for sequence, body in self._rows(query, before):
             document = inflated(body)
             if matches(document):
                 items.append(msgspec.Raw(document))
-                if len(items) == limit:
+                room -= len(document)
+                if len(items) == limit or room <= 0:
                     return Page(items, sequence)
             elif time.monotonic() > deadline:
                 return Page(items, sequence)

@@ -193,9 +193,34 @@ def test_implicit_sinks_come_after_the_declared_ones() -> None:
 
     config = read((text + "sinksConfig: [{stdout_sink: {name: logs}}]").encode(), "c.yaml", {})
 
-    assert [sink.name for sink in config.sinks] == ["logs", "json_change_tracker:1"]
+    assert [sink.name for sink in config.sinks] == ["logs", "json_change_tracker:fc05d60b"]
     assert config.sinks[1].default is False
     assert config.sinks[1].model_dump()["format"] == "object"
+
+
+def tracker_names(*actions: str) -> list[str]:
+    items = ", ".join(f"{{json_change_tracker: {action}}}" for action in actions)
+    text = f"customPlaybooks: [{{triggers: [{{on_pod_update: {{}}}}], actions: [{items}]}}]"
+    return [sink.name for sink in read(text.encode(), "c.yaml", {}).sinks]
+
+
+def test_an_implicit_sink_keeps_its_name_when_the_file_is_edited_around_it() -> None:
+    plain, keyed = "{url: 'http://localhost/a'}", "{url: 'http://localhost/a', headers: {X-Key: k, X-B: b}}"
+    first, second = tracker_names(plain, keyed)
+
+    assert first != second
+    assert tracker_names(keyed, plain) == [second, first]
+    assert tracker_names(keyed) == [second]
+    assert tracker_names("{url: 'http://localhost/a', headers: {x-b: other, x-key: new}}") == [second]
+    assert tracker_names("{url: 'http://localhost/b'}") != [first]
+
+
+def test_equal_actions_share_a_sink_and_those_with_other_values_do_not() -> None:
+    one, other = ("{url: 'http://localhost', headers: {X-Key: %s}}" % value for value in "ab")  # noqa: UP031  braces
+    (name,) = tracker_names(one)
+
+    assert tracker_names(one, one) == [name]
+    assert tracker_names(one, other, one) == [name, f"{name}-2"]
 
 
 SECRET = "hunter2hunter2"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.identity import EntryIds, first_sequence_at, sequence_of, sequence_range
+from app.core.identity import EntryIds, entry_id, first_sequence_at, random_of, sequence_of, sequence_range
 
 milliseconds = st.integers(0, (1 << 48) - 1)
 random_bits = st.integers(0, (1 << 70) - 1)
@@ -23,6 +23,14 @@ def test_an_identifier_is_a_uuid_of_version_7_that_holds_time_and_sequence(now: 
     assert (parsed.version, parsed.variant) == (7 if now else parsed.version, uuid.RFC_4122)
     assert parsed.int >> 80 == sequence >> 12
     assert sequence_of(text) == sequence
+
+
+@given(milliseconds, random_bits)
+def test_sequence_and_random_bits_make_the_identifier_again(now: int, random: int) -> None:
+    sequence, text = EntryIds().next(now, random)
+
+    assert random_of(text) < 1 << 62
+    assert entry_id(sequence, random_of(text)) == text
 
 
 @given(st.lists(milliseconds, min_size=2, max_size=20))

@@ -217,7 +217,7 @@ def test_json_change_tracker_posts_the_redacted_object_to_a_sink_of_its_own() ->
 
     first, second = routed(text, recorded("secret-update"))
 
-    assert (first.sinks, second.sinks) == (("json_change_tracker:1",), ("json_change_tracker:2",))
+    assert (first.sinks, second.sinks) == (("json_change_tracker:2dce0a4c",), ("json_change_tracker:d7fe568b",))
     (block,) = first.finding.blocks
     assert isinstance(block, JsonBlock)
     assert block.value["operation"] == "update"

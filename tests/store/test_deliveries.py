@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from app.core.change import Entry
 from app.core.delivery import Delivery, DeliveryState, Settlement
 from app.core.finding import Finding, Severity, TextBlock
+from app.store import deliveries as deliveries_module
 from app.store.database import StoreError, connect_reader
 from app.store.deliveries import (
     DeliveryQueue,
@@ -22,6 +25,7 @@ from app.store.deliveries import (
     queue_state,
     requeue,
 )
+from app.store.encoding import read_entry
 from app.store.journal import Journal
 from tests.builders import make_record
 from tests.store.observed import opened
@@ -108,6 +112,56 @@ async def test_what_is_leased_is_due_again_when_the_lease_ends(journal: Journal,
     assert third.deliveries == ()
     assert third.next_due is not None
     assert third.next_due > datetime.now(UTC)
+
+
+@pytest.mark.parametrize("table", ["entries", "findings"])
+@pytest.mark.parametrize("body", [b"", b"{", b"\x78\x9cno stream", b"\xff", b"[]"])
+async def test_a_delivery_that_cannot_be_read_is_dead_and_holds_up_no_other(
+    journal: Journal, queue: DeliveryQueue, table: str, body: bytes
+) -> None:
+    await filled(journal, "slack", count=3)
+    damage = f"UPDATE {table} SET body = ? WHERE seq = (SELECT seq FROM deliveries WHERE id = 2)"
+    await journal.call(lambda c: c.execute(damage, (body,)).rowcount)
+
+    assert await claimed_ids(queue, "slack") == [1, 3]
+
+    (dead,) = listed(journal, state="dead")
+    assert dead.id == 2
+    assert dead.last_error.startswith("cannot be read from the journal: ")
+    assert dead.title == ("web changed" if table == "entries" else "(cannot be read)")
+
+
+async def test_a_claim_of_nothing_readable_gives_nothing(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack", count=2)
+    await journal.call(lambda c: c.execute("UPDATE entries SET body = x'ff'").rowcount)
+
+    assert await claimed_ids(queue, "slack") == []
+    assert [each.state for each in listed(journal)] == ["dead", "dead"]
+
+
+async def test_what_is_claimed_is_read_outside_of_the_writer(
+    journal: Journal, queue: DeliveryQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(journal, "slack")
+    threads = list[str]()
+
+    def watched(body: bytes) -> Entry:
+        threads.append(threading.current_thread().name)
+        return read_entry(body)
+
+    monkeypatch.setattr(deliveries_module, "read_entry", watched)
+    assert await claimed_ids(queue, "slack") == [1]
+
+    (name,) = threads
+    assert name not in ("journal", threading.current_thread().name)
+
+
+async def test_the_list_knows_entries_by_their_id_without_reading_them(journal: Journal) -> None:
+    record = make_record("slack")
+    await journal.append(record)
+    await journal.call(lambda c: c.execute("UPDATE entries SET body = x'ff'").rowcount)
+
+    assert [each.entry_id for each in listed(journal)] == [read_entry(record.entry.body).id]
 
 
 async def test_an_empty_queue_has_nothing_due(queue: DeliveryQueue) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from app.core.identity import first_sequence_at
-from app.store.database import FILE_NAME, IncompatibleSchemaError, JournalInUseError
+from app.store.database import FILE_NAME, IncompatibleSchemaError, JournalInUseError, StoreError
 from app.store.journal import Appended, Journal, Record
 from tests.builders import make_record
 from tests.store.observed import Observer, impatient, locked, opened, sequences, stored
@@ -235,6 +235,31 @@ async def test_what_cannot_be_written_before_the_end_is_counted_as_lost(tmp_path
         assert await journal.close(0.01) == 2
 
     assert observer.losses == [(2, "shutdown")]
+
+
+async def test_what_still_waits_at_the_end_is_answered_as_lost(tmp_path: Path) -> None:
+    journal, answers = Journal(tmp_path, commit_budget=60), list[Appended]()
+    journal.start()
+
+    with locked(journal.path):
+        journal.submit(make_record(), answers.append)
+        assert await journal.close(0.01) == 1
+
+    assert answers == ["lost"]
+
+
+async def test_what_comes_after_the_end_is_lost_and_counted(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, observer=(observer := Observer()))
+    journal.start()
+    await journal.close(5)
+
+    async with asyncio.timeout(5):
+        assert await journal.append(make_record()) == "lost"
+        with pytest.raises(StoreError, match="the journal is closed"):
+            await journal.call(lambda connection: connection.execute("SELECT 1"))
+
+    assert observer.losses == [(1, "shutdown")]
+    assert journal.pending == 0
 
 
 async def test_a_second_journal_on_the_same_folder_is_refused(journal: Journal) -> None:

@@ -133,6 +133,17 @@ async def test_a_search_without_an_index_ends_its_page_early_and_goes_on(
     assert pages > 1
 
 
+async def test_a_page_of_large_entries_ends_early_and_the_next_goes_on(journal: Journal, ledger: Ledger) -> None:
+    large = FieldChange("data.a", "add", new="x" * 3_000_000)
+    made = [await kept(journal, changes=(large,)) for _ in range(5)]
+
+    first = ledger.search(Query(), limit=100)
+    second = ledger.search(Query(), limit=100, before=first.next)
+
+    assert [len(first.items), len(second.items), second.next] == [3, 2, None]
+    assert [msgspec.json.decode(item)["id"] for item in (*first.items, *second.items)] == made[::-1]
+
+
 async def test_an_entry_is_found_by_its_id(journal: Journal, ledger: Ledger) -> None:
     entry_id = await kept(journal)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.core.identity import EntryIds
-from app.store import deliveries
+from app.store import absent, deliveries, retention
 from app.store.database import IncompatibleSchemaError, connect_reader, connect_writer, migrate, migrations
 from app.store.ledger import Ledger, Query
 from tests.store.observed import stored
@@ -157,10 +157,24 @@ def test_the_queue_is_read_by_index_and_without_sorting(
         assert "TEMP B-TREE" not in watched.plans[0]
 
 
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [(retention._FIRST_PENDING, "deliveries_pending"), (absent._WAITED_FOR, "deliveries_due")],
+)
+def test_retention_looks_for_what_is_pending_without_reading_all_of_it(
+    writer: sqlite3.Connection, query: str, index: str
+) -> None:
+    rows = writer.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+
+    plan = [row[3] for row in rows if "deliveries" in row[3]]
+    assert plan
+    assert [step for step in plan if f"SEARCH deliveries USING INDEX {index}" not in step] == []
+
+
 def test_looking_for_pending_deliveries_of_an_entry_uses_an_index(writer: sqlite3.Connection) -> None:
     rows = writer.execute(
         "EXPLAIN QUERY PLAN SELECT seq FROM entries AS e WHERE seq < 5 AND NOT EXISTS"
         " (SELECT 1 FROM deliveries AS d WHERE d.seq = e.seq AND d.state = 'pending') ORDER BY seq LIMIT 500"
     ).fetchall()
 
-    assert any("SEARCH d USING INDEX deliveries_finding" in row[3] for row in rows)
+    assert any("SEARCH d USING INDEX deliveries_pending (seq=?)" in row[3] for row in rows)

@@ -11,13 +11,14 @@ import pytest
 
 from app.core.delivery import DeliveryState
 from app.store.journal import Journal, Record
-from app.store.retention import Retention, forget
+from app.store.retention import Retention, forget, is_over, journal_size
 from tests.builders import START, make_record
 from tests.store.observed import opened, sequences, stored
 
 DAY = timedelta(days=1)
 NOW = datetime.fromtimestamp(START / 1000, UTC) + 10 * DAY
 FOR_EVER = Retention(age=None, size_bytes=None)
+A_BYTE = Retention(age=None, size_bytes=1)
 A_WEEK = Retention(age=7 * DAY, size_bytes=None)
 
 
@@ -98,10 +99,35 @@ async def test_a_journal_that_is_too_large_forgets_its_oldest_entries_and_shrink
     assert after * 4096 <= 12_000_000 < before * 4096
 
 
-async def test_a_journal_that_is_too_large_keeps_what_still_has_to_be_told(journal: Journal) -> None:
-    kept, gone = made(9, "slack"), made(8)
-    for record in (kept, gone):
+async def test_size_forgets_nothing_that_is_newer_than_what_still_has_to_be_told(journal: Journal) -> None:
+    gone, kept, newer = made(10), made(9, "slack"), [made(8), made(7)]
+    for record in (gone, kept, *newer):
         await journal.append(record)
 
-    assert await forgotten(journal, Retention(age=None, size_bytes=1)) == 1
-    assert stored(journal.path) == [kept.entry.seq]
+    assert await forgotten(journal, A_BYTE) == 1
+    assert stored(journal.path) == sequences(kept, *newer)
+
+    await ended(journal, "dead")
+
+    assert await forgotten(journal, A_BYTE) == 3
+
+
+async def test_age_still_forgets_around_what_has_to_be_told(journal: Journal) -> None:
+    kept = made(10, "slack")
+    for record in (kept, made(9), made(8)):
+        await journal.append(record)
+
+    assert await forgotten(journal, Retention(age=7 * DAY, size_bytes=1)) == 2
+    assert stored(journal.path) == sequences(kept)
+
+
+async def test_the_size_is_told_and_whether_it_is_too_large(journal: Journal) -> None:
+    before = await journal.call(journal_size)
+    await journal.append(made(1, size=1_000_000))
+
+    size = await journal.call(journal_size)
+
+    assert before + 900_000 < size < before + 1_100_000
+    assert is_over(size, Retention(age=None, size_bytes=size - 1))
+    assert not is_over(size, Retention(age=None, size_bytes=size))
+    assert not is_over(size, FOR_EVER)

@@ -19,6 +19,7 @@ CREATE INDEX entries_operation ON entries (operation) WHERE operation <> 'UPDATE
 CREATE TABLE findings (
     seq     INTEGER NOT NULL REFERENCES entries (seq) ON DELETE CASCADE,
     ordinal INTEGER NOT NULL,       -- position in the entry's list of findings
+    random  INTEGER NOT NULL,       -- last 62 bits of the entry's UUIDv7, so that seq and this make its id
     body    BLOB NOT NULL,          -- the finding as JSON, blocks included
     PRIMARY KEY (seq, ordinal)
 ) WITHOUT ROWID;
@@ -39,5 +40,11 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_leased ON deliveries (leased) WHERE leased = 1;
 CREATE INDEX deliveries_due ON deliveries (sink, next_attempt_at, id) WHERE state = 'pending';
+CREATE INDEX deliveries_pending ON deliveries (seq) WHERE state = 'pending';
 CREATE INDEX deliveries_state ON deliveries (state);
 CREATE INDEX deliveries_finding ON deliveries (seq, ordinal);
+
+CREATE TABLE absent_sinks (
+    sink  TEXT PRIMARY KEY,         -- has pending deliveries, and is not in the configuration
+    since INTEGER NOT NULL
+) WITHOUT ROWID;
