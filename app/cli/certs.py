@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from app.cli.output import OutputOption, print_documents
 from app.tls.files import (
     DEV_DNS_NAMES,
     DEV_IP_ADDRESSES,
@@ -45,7 +45,7 @@ def init(
         int, typer.Option(min=1, max=AUTHORITY_LIFETIME.days, help="How long the server's certificate is valid.")
     ] = LEAF_LIFETIME.days,
     force: Annotated[bool, typer.Option("--force", help="Replace tls.crt and tls.key.")] = False,
-    output: Annotated[Literal["table", "json"], typer.Option(help="How to print what was written.")] = "table",
+    output: OutputOption = "table",
 ) -> None:
     """Write ca.crt, ca.key, tls.crt and tls.key for a server on this machine or in a test cluster.
 
@@ -63,7 +63,10 @@ def init(
     except CertificateError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(_json(directory, made) if output == "json" else _table(directory, made))
+    if output == "table":
+        typer.echo(_table(directory, made))
+    else:
+        print_documents(_document(directory, made), output)
 
 
 def _table(directory: Path, made: DevCertificates) -> str:
@@ -88,16 +91,13 @@ def _hints(directory: Path, authority: Path) -> list[str]:
     ]
 
 
-def _json(directory: Path, made: DevCertificates) -> str:
+def _document(directory: Path, made: DevCertificates) -> dict[str, Any]:
     authority, leaf = CertificateFiles.of_authority(directory), CertificateFiles.of_leaf(directory)
-    return json.dumps(
-        {
-            "authority": _described(authority, made.authority.not_after, written=made.authority_is_new),
-            "leaf": _described(leaf, made.leaf.not_after, written=True),
-            "ca_bundle": base64.b64encode(made.authority.certificate_pem).decode(),
-        },
-        indent=2,
-    )
+    return {
+        "authority": _described(authority, made.authority.not_after, written=made.authority_is_new),
+        "leaf": _described(leaf, made.leaf.not_after, written=True),
+        "ca_bundle": base64.b64encode(made.authority.certificate_pem).decode(),
+    }
 
 
 def _described(files: CertificateFiles, not_after: datetime, *, written: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ config_app = typer.Typer(name="config", help="Check the configuration file, or p
 
 @config_app.command()
 def check(
-    file: Annotated[Path | None, typer.Argument(help="The file; by default that of --config.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The file; by default that of --config.")] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="The file that `serve` uses; by default KUBEWITNESS_CONFIG.")
     ] = None,

@@ -45,6 +45,11 @@ class _Steps:
         self._total = total
         self._done = 0
 
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self._console.width
+
     async def step(self, what: str, work: Callable[[], Awaitable[str]]) -> None:
         """Do one step; raises what it raises, after saying which step failed."""
         self._done += 1
@@ -62,7 +67,8 @@ class _Steps:
         """Print what was found."""
         self._console.print()
         for part in parts:
-            self._console.print(part)
+            # What is to be copied into a shell must not be broken into lines.
+            self._console.print(part, soft_wrap=isinstance(part, Text) or None)
 
 
 def demo(
@@ -219,7 +225,7 @@ def _show(steps: _Steps, settings: Settings, directory: Path, auditor: Any, once
     with closing(Ledger(settings.data_dir / "journal.db")) as ledger:
         entries = [_entry.decode(item) for item in ledger.search(Query(), limit=40).items]
         deliveries = list_deliveries(ledger.connection, limit=20)
-    steps.show(entries_table(entries))
+    steps.show(entries_table(entries, width=steps.width))
     steps.show(deliveries_table(deliveries))
     data = f"--data-dir {directory / 'data'}"
     prefix = "python -m app" if sys.argv[0].endswith("__main__.py") else sys.argv[0]

@@ -45,7 +45,7 @@ Name = Annotated[str, typer.Option("--name", help="Name of the object.")]
 User = Annotated[str, typer.Option("--user", "-u", help="User name.")]
 Operation = Annotated[
     Literal["CREATE", "UPDATE", "DELETE", "CONNECT"] | None,
-    typer.Option("--operation", help="Operation.", case_sensitive=False),
+    typer.Option("--operation", help="What was done, in any case.", case_sensitive=False),
 ]
 PathPattern = Annotated[str, typer.Option("--path", help="Field that changed: images, spec.replicas, env[*].value ...")]
 Since = Annotated[str, typer.Option("--since", help="Not older than: 2h, 7d, yesterday, a date or RFC 3339.")]
@@ -119,7 +119,8 @@ def list_entries(
     if output != "table":
         print_documents(entries, output)
     elif entries:
-        console().print(entries_table(entries))
+        screen = console()
+        screen.print(entries_table(entries, width=screen.width))
     else:
         console().print(Text("no entries match" if wanted != Query() else "the ledger is empty", style="dim"))
 
@@ -200,8 +201,7 @@ def _came(ledger: Ledger, wanted: Query, last: int) -> tuple[int, list[Entry]]:
 
 def _print_one(entry: Entry, output: Format) -> None:
     if output == "table":
-        table = entries_table([entry])
-        table.show_header = False
-        console().print(table)
+        screen = console()
+        screen.print(entries_table([entry], width=screen.width, header=False))
     else:
         print_in_stream(entry, output)

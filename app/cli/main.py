@@ -21,10 +21,11 @@ app = typer.Typer(
     name="kubewitness",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="A Kubernetes change auditor: it always says yes, and it remembers who changed what.",
 )
 app.command()(serve)
-app.command()(demo)
+app.command(short_help="Run the main job on this machine, without a cluster.")(demo)
 app.add_typer(entries_app, name="entries")
 app.add_typer(deliveries_app, name="deliveries")
 app.add_typer(config_app, name="config")

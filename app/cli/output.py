@@ -23,7 +23,7 @@ from app.core.delivery import Delivery
 from app.settings import Settings
 
 Format = Literal["table", "json", "yaml"]
-OutputOption = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="For people, or for programs.")]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of the journal.", envvar="KUBEWITNESS_DATA_DIR")
 ]
@@ -37,6 +37,10 @@ _PIPE_WIDTH: Final = 400
 _NAME_LIMIT: Final = 80
 _MESSAGE_LIMIT: Final = 120
 """Characters of one cell of a list: strangers choose names, and none may push the other columns away."""
+
+_COLUMNS: Final = {"ID": SHORT_ID, "AGE": 4, "USER": 12, "OPERATION": 9, "OBJECT": 28, "CHANGE": 0}
+_NARROW: Final = 110
+"""Below so many columns of a terminal object and change share one column, each on its own line."""
 
 _INVISIBLE: Final = re.compile(r"[^\n -~]")
 _STEP: Final = re.compile(r"\.?[^.\[\]]+(?:\[(?:[^\]\\]|\\.)*\])*|\[(?:[^\]\\]|\\.)*\]")
@@ -106,20 +110,24 @@ def local(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def entries_table(entries: Sequence[Entry]) -> Table:
-    """Return entries as a table, one line each."""
-    now = datetime.now(UTC)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("ID", "AGE", "USER", "OPERATION", "OBJECT", "CHANGE"):
-        table.add_column(header, no_wrap=header in {"ID", "AGE", "OPERATION"})
+def entries_table(entries: Sequence[Entry], *, width: int, header: bool = True) -> Table:
+    """Return entries as a table: one line each, or two where that many columns leave too little of the change.
+
+    Without a header the columns have a fixed least width, so that tables of one entry each stand below each other.
+    """
+    now, is_narrow = datetime.now(UTC), width < _NARROW
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
+    for name, least in _COLUMNS.items():
+        if name != "CHANGE" or not is_narrow:
+            table.add_column(name, no_wrap=name in {"ID", "AGE"}, min_width=None if header else least)
     for entry in entries:
+        details = [_cell(_object(entry)), _summary(entry)]
         table.add_row(
             entry.id[:SHORT_ID],
             age(entry.at, now),
             _cell(_short_user(entry.user.username)),
-            _operation(entry),
-            _cell(_object(entry)),
-            _summary(entry),
+            _operation(entry, "\n" if is_narrow else " "),
+            *([Group(*filter(None, details))] if is_narrow else details),
         )
     return table
 
@@ -140,8 +148,8 @@ def _short_path(path: str) -> str:
     return path if len(steps) <= 2 else "…" + "".join(steps[-2:]).removeprefix(".")  # noqa: PLR2004  see above
 
 
-def _operation(entry: Entry) -> Text:
-    word = entry.operation + (" (dry run)" if entry.dry_run else "")
+def _operation(entry: Entry, separator: str) -> Text:
+    word = entry.operation + (f"{separator}(dry run)" if entry.dry_run else "")
     return Text(word, style="dim" if entry.dry_run else _OPERATION_STYLES.get(entry.operation, ""))
 
 

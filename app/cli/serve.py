@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ByteSize
 
 from app.cli.failures import told
 from app.settings import PREFIX, Settings
@@ -13,7 +14,8 @@ from app.settings import PREFIX, Settings
 
 def _option(name: str) -> Any:
     field = Settings.model_fields[name]
-    default = "" if field.default is None else f"default: {field.default}; "
+    shown = field.default.human_readable() if isinstance(field.default, ByteSize) else field.default
+    default = "" if shown in (None, "") else f"default: {shown}; "
     return typer.Option(
         f"--{name.replace('_', '-')}",
         help=f"{field.description} ({default}env: {PREFIX}{name.upper()})",

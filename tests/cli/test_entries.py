@@ -233,17 +233,41 @@ def test_a_long_name_pushes_no_column_away(hostile: tuple[Path, Entry]) -> None:
     assert row[header.index("OPERATION") :].startswith("UPDATE ")
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_narrow_terminal_still_shows_which_when_and_what(entries: list[Entry], width: int) -> None:
+def printed(entries: list[Entry], width: int, *, header: bool = True) -> list[str]:
     screen = StringIO()
-    Console(file=screen, width=width).print(entries_table(entries))
+    Console(file=screen, width=width).print(entries_table(entries, width=width, header=header))
+    return [line.rstrip() for line in screen.getvalue().splitlines()]
 
-    rows = screen.getvalue().splitlines()
+
+def test_a_wide_terminal_has_a_line_for_each_entry(entries: list[Entry]) -> None:
+    rows = printed(entries, 120)
+
     assert len(rows) == len(entries) + 1
-    assert max(map(len, rows)) <= width
-    for row, entry in zip(rows[1:], entries, strict=True):
-        assert row.startswith(entry.id[:18])
-        assert entry.operation in row
+    assert max(map(len, rows)) <= 120
+    assert [row[:18] for row in rows[1:]] == short(*entries)
+    assert rows[5].endswith("Deployment/shop/web        …containers[nginx].image: nginx:1.24…")
+
+
+def test_a_narrow_terminal_shows_the_change_below_the_object(entries: list[Entry]) -> None:
+    rows = printed(entries[1:5], 80)
+
+    dry_run, connect, scale, image = short(*entries[1:5])
+    assert rows == [
+        "ID                  AGE  USER   OPERATION  OBJECT",
+        f"{dry_run}  2h   alice  UPDATE     Deployment/shop/web",
+        "                                (dry run)  spec.replicas: 3 → 9",
+        f"{connect}  3h   alice  CONNECT    Pod/shop/web-1/exec",
+        f"{scale}  4h   alice  UPDATE     Deployment/shop/web/scale",
+        "                                           spec.replicas: 1 → 3",
+        f"{image}  5h   alice  UPDATE     Deployment/shop/web",
+        "                                           …containers[nginx].image: nginx:1.24…",
+    ]
+
+
+def test_entries_that_are_printed_one_by_one_stand_below_each_other(entries: list[Entry]) -> None:
+    rows = [printed([entry], 120, header=False)[0] for entry in entries[1:]]
+
+    assert len({row.index(entry.operation) for row, entry in zip(rows, entries[1:], strict=True)}) == 1
 
 
 def test_the_folder_may_come_from_the_environment(data: Path, entries: list[Entry]) -> None:
