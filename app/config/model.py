@@ -123,8 +123,12 @@ class Config(_Section):
             for playbook in self.custom_playbooks
             if any(name == JOB_FAILURE for name, _ in playbook.chosen_triggers)
         ]
-        reason = f"this version does not watch Jobs, so nothing fires {JOB_FAILURE}"
-        return (f"{reason} of {', '.join(idle)}",) if idle else ()
+        notes = []
+        if idle:
+            notes.append(f"this version does not watch Jobs, so {JOB_FAILURE} never fires (in {', '.join(idle)})")
+        if self.global_config.console_url is not None:
+            notes.append("this version puts no links into notifications, so globalConfig.console_url is not used")
+        return tuple(notes)
 
     def compile(self) -> Playbooks:
         """Return the playbooks, ready to be evaluated, with the routing to the sinks."""

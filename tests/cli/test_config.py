@@ -96,7 +96,7 @@ customPlaybooks:
   triggers: [on_job_failure: {}]
   actions: [create_finding: {title: t, aggregation_key: k}]
 """
-NOTE = "this version does not watch Jobs, so nothing fires on_job_failure of broken jobs"
+NOTE = "this version does not watch Jobs, so on_job_failure never fires (in broken jobs)"
 
 
 def test_check_says_which_playbooks_nothing_fires(path: Path) -> None:
@@ -107,6 +107,16 @@ def test_check_says_which_playbooks_nothing_fires(path: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == f"note: {NOTE}"
     assert json.loads(run("check", path, "-o", "json").stdout)["notes"] == [NOTE]
+
+
+def test_check_says_which_option_is_not_used(path: Path) -> None:
+    path.write_text("globalConfig: {console_url: 'https://witness.example.com'}\n")
+
+    result = run("check", path)
+
+    assert result.stdout.splitlines()[-1] == (
+        "note: this version puts no links into notifications, so globalConfig.console_url is not used"
+    )
 
 
 def test_check_prints_yaml_too(path: Path) -> None:

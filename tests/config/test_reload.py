@@ -253,7 +253,7 @@ async def test_what_nothing_fires_is_logged_once_at_the_start_and_at_each_change
 
     assert [each["log_level"] for each in at_start] == ["warning"]
     assert at_start[0]["notes"] == [
-        "this version does not watch Jobs, so nothing fires on_job_failure of on_job_failure"
+        "this version does not watch Jobs, so on_job_failure never fires (in on_job_failure)"
     ]
     assert [each["event"] for each in logged].count("config_notes") == 2
 
