@@ -15,6 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from app.core.change import ChangeOp
+from app.core.credentials import programs
+from app.core.indented import CONTENTS, SECRET, SECRET_FIELDS, TITLES
 from app.core.paths import Item, Path
 
 MERGE_KEYS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
@@ -36,8 +38,14 @@ of the built-in types (Kubernetes OpenAPI). Further keys of a tuple may be absen
 
 Context = tuple[str, ...]
 
-NAMED: Final = frozenset({"value", "values", "data", "stringData"})
+NAMED: Final = CONTENTS | SECRET_FIELDS | {"metadata", "key", "args"}
 """Fields of which something beside them says what they hold."""
+
+REFERENCE: Final = "\0reference"
+"""In a context: the `key` stands beside the name of what it is a key of."""
+OF_A_SECRET: Final = "\0metadata"
+"""In a context: the metadata is that of a Secret."""
+_REFERENCES: Final = ("name", "path", "secretName")
 
 _MOST_MOVES: Final = 1000
 """A longer list whose order changed is told as a whole: to find its moves would take time by its square."""
@@ -51,8 +59,8 @@ class Delta(msgspec.Struct, frozen=True):
     """One difference, with raw values: nothing here may be stored or shown before redaction.
 
     `context` holds the strings beside a value, or beside one around it, that say what it is: the `name` next to a
-    `value`, the flag before an argument. `moves` (from, to) restore the order of a keyed list; such a delta's old and
-    new values are the keys in order.
+    `value`, the flag before an argument, the program in its list. `moves` (from, to) restore the order of a keyed list;
+    such a delta's old and new values are the keys in order.
     """
 
     path: Path
@@ -120,11 +128,25 @@ def _same_inside(old: Any, new: Any) -> bool:
 
 
 def beside(field: str, *maps: dict[str, Any]) -> Context:
-    """Return what says what a field holds: `name` or `key` beside a `value`, the kind of a Secret beside its `data`."""
-    if field not in ("value", "values"):
-        return ("secret",) if any(each.get("kind") == "Secret" for each in maps) else ()
-    names = (each.get(word) for each in maps for word in ("name", "key"))
-    return tuple(name for name in names if type(name) is str)
+    """Return what says what a field of NAMED holds, from the fields beside it in these maps (old and new)."""
+    if field == "metadata":
+        return (OF_A_SECRET,) if _is_secret(maps) else ()
+    if field == "key":
+        return (REFERENCE,) if all(any(word in each for word in _REFERENCES) for each in maps) else ()
+    if field == "args":
+        return programs(word for each in maps for word in _command(each))
+    said = (each.get(word) for each in maps for word in TITLES)
+    titles = tuple(title for title in said if type(title) is str)
+    return ("secret", *titles) if field in SECRET_FIELDS and _is_secret(maps) else titles
+
+
+def _is_secret(maps: Iterable[dict[str, Any]]) -> bool:
+    return any(each.get("kind") == SECRET for each in maps)
+
+
+def _command(container: dict[str, Any]) -> list[Any]:
+    command = container.get("command")
+    return [container.get("image"), *(command if type(command) is list else ())]
 
 
 def _unique(keys: list[str], items: list[Any]) -> list[str] | None:
@@ -167,7 +189,7 @@ def _moves(current: list[str], wanted: list[str]) -> tuple[tuple[int, int], ...]
     return tuple(moves)
 
 
-def _flag(items: list[Any], index: int) -> Context:
+def flag(items: list[Any], index: int) -> Context:
     """Return the argument before this one where it is a flag that may take it as its value."""
     before = items[index - 1] if 0 < index <= len(items) else None
     return (before,) if type(before) is str and before.startswith("-") else ()
@@ -266,12 +288,13 @@ class _Comparison:
         end = 0
         while end < shortest - start and self.same(old[-1 - end], new[-1 - end]):
             end += 1
+        context += programs(old) + programs(new)
         old_stop, new_stop = len(old) - end, len(new) - end
         for index in range(old_stop - 1, new_stop - 1, -1):
-            self.went((*path, Item(index)), old[index], _flag(old, index) + context)
+            self.went((*path, Item(index)), old[index], flag(old, index) + context)
         for index in range(start, min(old_stop, new_stop)):
             if not self.same(old[index], new[index]):
-                beside = _flag(old, index) + _flag(new, index) + context
-                self.values(old[index], new[index], (*path, Item(index)), beside)
+                before = flag(old, index) + flag(new, index) + context
+                self.values(old[index], new[index], (*path, Item(index)), before)
         for index in range(old_stop, new_stop):
-            self.came((*path, Item(index)), new[index], _flag(new, index) + context)
+            self.came((*path, Item(index)), new[index], flag(new, index) + context)

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from app.core.credentials import hide, names_credential, names_credential_map
+from app.core.credentials import names_credential, names_credential_map
+from app.core.free_text import hide
 
 HIDING = "password passwd DB_PASS PGPASSWORD api_key apiKey x-api-key secretKey SECRET_KEY_BASE client-secret token "
 HIDING += (
@@ -75,16 +76,16 @@ TEXTS = [
     ('{"auths":{"r":{"auth":"S3"}}}', '{"auths":{"r":{"auth":*}}}'),
     ('{"tokens":["S3","S3"],"a":1}', '{"tokens":*,"a":1}'),
     ('{"credentials":{"key":"S3"},"a":1}', '{"credentials":*,"a":1}'),
-    ('{"secret":{"password":"S3"}}', '{"secret":{"password":*}}'),
+    ('{"secret":{"password":"S3"}}', '{"secret":*}'),
     ('{\n  "password": "S3",\n  "user": "me"\n}', '{\n  "password": *,\n  "user": "me"\n}'),
     ("user: me\npassword: S3\nhost: db", "user: me\npassword: *\nhost: db"),
     ("user: me\r\npassword: S3\r\nhost: db", "user: me\r\npassword: *\r\nhost: db"),
     ("password: S3, S3; S3 & 'S3'\nhost: db", "password: *\nhost: db"),
     ("passphrase: S3 S3 S3", "passphrase: *"),
     ("- token: S3\n  a: b", "- token: *\n  a: b"),
-    ("token: |\n  S3\n\n  S3\nhost: db", "token: *host: db"),
-    ("token: >-\n  S3\n  S3\nhost: db", "token: *host: db"),
-    ("passwords:\n  - S3\n  - S3\nhost: db", "passwords:*host: db"),
+    ("token: |\n  S3\n\n  S3\nhost: db", "token: *\nhost: db"),
+    ("token: >-\n  S3\n  S3\nhost: db", "token: *\nhost: db"),
+    ("passwords:\n  - S3\n  - S3\nhost: db", "passwords:*\nhost: db"),
     ("password='S3''S3'", "password=*"),
     ("db.password = S3\ndb.user = me", "db.password = *\ndb.user = me"),
     ("password => S3", "password => *"),
@@ -98,6 +99,37 @@ TEXTS = [
     ("id AKIAS3S3S3S3S3S3S3S3", "id *"),
     ("xoxb-S3S3S3S3-S3", "*"),
     ("-----BEGIN RSA PRIVATE KEY-----\nS3\nS3\n-----END RSA PRIVATE KEY-----", None),
+    ("- name: DB_PASSWORD\n  value: S3\n  x: y", "- name: DB_PASSWORD\n  value: *\n  x: y"),
+    ("- value: S3\n  name: DB_PASSWORD\n- value: y", "- value: *\n  name: DB_PASSWORD\n- value: y"),
+    ("- name: DB_PASSWORD\n  value: |\n    S3\n    S3\n- name: x", "- name: DB_PASSWORD\n  value: *\n- name: x"),
+    ("secret:\n  value: S3\nhost: db", "secret:*\nhost: db"),
+    ("passwords:\n  db: S3\n  # S3\n  web: S3\nhost: db", "passwords:*\nhost: db"),
+    ("password:\n  S3\nhost: db", "password:*\nhost: db"),
+    ("apiVersion: v1\ndata:\n  a: S3\n  b: |\n    S3\nkind: Secret\n---\ndata: y", None),
+    ("- kind: Secret\n  stringData: {a: S3, b: 'S3'}\n- kind: ConfigMap\n  data: {a: b}", None),
+    ('x {"kind": "Secret", "data": {"a": "S3"}} y', 'x {"kind": "Secret", "data": *} y'),
+    ('{\\"kind\\":\\"Secret\\",\\"data\\":{\\"a\\":\\"S3\\"}}', None),
+    ("- {name: DB_PASSWORD, value: S3}", "- {name: DB_PASSWORD, value: *}"),
+    ("- {value: 'S3', name: DB_PASSWORD}", "- {value: *, name: DB_PASSWORD}"),
+    ('x [{"name": "DB_PASSWORD", "value": "S3"}]', 'x [{"name": "DB_PASSWORD", "value": *}]'),
+    ("secret: {value: S3}", "secret: *"),
+    ('<property name="db.password" value="S3"/>', '<property name="db.password" value="*"/>'),
+    ('<add value="S3" key="ApiKey"/>', '<add value="*" key="ApiKey"/>'),
+    ('password = """\nS3\nS3"""\nuser = "me"', 'password = *\nuser = "me"'),
+    ("password = '''\nS3'''\nuser = 1", "password = *\nuser = 1"),
+    ("CREATE USER a IDENTIFIED BY 'S3';", "CREATE USER a IDENTIFIED BY *;"),
+    ("IDENTIFIED WITH caching_sha2 BY 'S3'", None),
+    ("ALTER ROLE a WITH PASSWORD 'S3' LOGIN", "ALTER ROLE a WITH PASSWORD * LOGIN"),
+    ("mysql -uroot -pS3 db", "mysql -uroot -p* db"),
+    ("mysqldump -h db -p'S3' x", "mysqldump -h db -p* x"),
+    ("redis-cli -h db -a S3 ping", "redis-cli -h db -a * ping"),
+    ("sshpass -p S3 ssh x", "sshpass -p * ssh x"),
+    ("docker login -u me -p S3 x", "docker login -u me -p * x"),
+    ("https://S3S3S3S3S3S3S3S3S3S3@host/x", "https://*@host/x"),
+    ("https://hooks.slack.com/services/S3/S3/S3", "https://hooks.slack.com/services/*"),
+    ("https://a.blob.example/x?sv=1&sig=S3%3D&se=2", "https://a.blob.example/x?sv=1&sig=*&se=2"),
+    ("# x\ndb:5432:*:me:S3\n", "# x\ndb:5432:*:me:*\n"),
+    ("H4sIAAAAAAAA/S3S3S3S3S3==", "*"),
     ("key: |\n  -----BEGIN PRIVATE KEY-----\n  S3\n  cut off S3", None),
 ]
 
@@ -125,6 +157,12 @@ HARMLESS = [
     "https://example.com:8443/path?x=1",
     "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
     "a: b\nc: d",
+    "volumes:\n- name: v\n  secret:\n    secretName: db\n    items:\n    - key: a\n      path: b",
+    "secret: {secretName: db}",
+    "valueFrom:\n  secretKeyRef:\n    name: db\n    key: password",
+    "- name: MODE\n  value: x\n- name: DB_PASSWORD\n  valueFrom: y",
+    "kind: SecretStore\ndata:\n  a: b",
+    "mysql --port=1 -h db",
     "",
 ]
 
@@ -148,6 +186,9 @@ def test_a_pattern_that_matches_nothing_hides_nothing() -> None:
 
 
 BEGINNINGS = [
+    "mysql ", "mysql -", "redis-cli a ", "login a ", "name: token, ", "name: token\n", 'name="token" ', "value: x, ",
+    'value="', "kind: Secret\ndata: {", "data: ", "a:\n", "token:\n ", "- ", "- token: a\n", "identified by '",
+    "password=\'\'\'", 'password="""', "&sig=", "://aaaaaaaaaaaaaaaaaaaaaaaa", "a:5432:",
     "a", "A", "-", "--", "=", ":", " ", "\n", "\\", '"', "'", "{", "[", "a=", "a:", "a.", "a-", "a b", "token",
     "token=", "token:", "token=[", "token={", "credentials={", 'token="', "token='", 'token=\\"', "token: |\n ",
     "token:\n- ", "token:\n-", "://", "://a:", "://a:b@", "://a:@", "eyJ", "-eyJabcde", "eyJabcde.", "bearer ",
@@ -159,6 +200,7 @@ BEGINNINGS = [
 
 @pytest.mark.parametrize("beginning", BEGINNINGS, ids=repr)
 def test_a_megabyte_of_the_same_stays_cheap(beginning: str) -> None:
-    needles = "password: token -- :// bearer </ -u eyj private key----- requirepass authorization login"
+    needles = "password: token -- :// bearer </ -u eyj private key----- requirepass authorization login value "
+    needles += "identified mysql redis-cli sig= :*: kind: Secret hooks."
 
     assert hidden(needles + " " + beginning * (1_000_000 // len(beginning)))
