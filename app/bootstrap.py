@@ -30,12 +30,14 @@ from app.core.review import Change
 from app.delivery.dispatcher import Dispatcher
 from app.settings import Settings, environment
 from app.sinks.base import Sink
-from app.sinks.registry import build
+from app.sinks.registry import build_all
+from app.store.absent import ERROR as NO_SUCH_SINK
+from app.store.absent import give_up_absent
 from app.store.database import connect_reader
 from app.store.deliveries import DeliveryQueue, queue_state
 from app.store.journal import Journal, JournalObserver
 from app.store.kinds import custom_kinds
-from app.store.retention import Retention, forget
+from app.store.retention import Retention, forget, is_over, journal_size
 from app.telemetry.metrics import Metrics
 from app.tls.reload import LiveCertificate
 from app.web.admission import AdmissionEndpoint, admission_app
@@ -47,6 +49,8 @@ logger = structlog.get_logger(__name__)
 
 _RETENTION_SECONDS: Final = 60.0
 _QUEUE_SECONDS: Final = 5.0
+_GOODBYE_SECONDS: Final = 0.5
+"""How long a client may take to answer the end of its idle connection."""
 
 
 class _Observer(JournalObserver):
@@ -67,27 +71,13 @@ class _Observer(JournalObserver):
         self._metrics.unrecorded.labels(reason).inc(entries)
 
 
-class _DefaultConfig:
-    """The configuration of a server that was given no file: everything is recorded, nobody is told."""
-
-    current = Config()
-    last_error: str | None = None
-
-    async def run(self) -> None:
-        """Follow nothing."""
-
-
 class Auditor:
     """The whole service. `start` raises what the operator must mend; `run` serves until told to stop."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.config = (
-            _DefaultConfig()
-            if settings.config is None
-            else WatchedConfig(settings.config, environment(), self._apply, self._count_configuration)
-        )
+        self.config = WatchedConfig(settings.config, environment(), self._apply, self._count_configuration)
         self.certificate = LiveCertificate(settings.tls_dir, on_reload=self._count_certificate)
         self.journal = Journal(
             settings.data_dir,
@@ -98,6 +88,9 @@ class Auditor:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._measured_sinks: set[str] = set()
+        self._sinks: dict[str, Sink[Any]] = {}
+        self._retention = Retention(settings.retention_age, settings.retention_size or None)
+        self._size_over_limit: int | None = None
 
     async def start(self) -> None:
         """Open the journal, compile the configuration, begin to deliver and to listen."""
@@ -116,16 +109,22 @@ class Auditor:
         )
         deliveries = DeliveryQueue(self.journal)
         await deliveries.recover()
+        self._sinks = build_all(self.config.current.sinks)
         self.dispatcher = Dispatcher(
             deliveries,
-            _sinks(self.config.current),
+            self._sinks.values(),
             clock=lambda: datetime.now(UTC),
             random=random.SystemRandom().random,
             on_outcome=self._count_delivery,
         )
         self.journal.on_deliveries = self.dispatcher.wake
         self.health = Health(
-            {"journal": self._check_journal, "config": self._check_config, "certificate": self._check_certificate}
+            {
+                "journal": self._check_journal,
+                "config": self._check_config,
+                "certificate": self._check_certificate,
+                "tasks": self._check_tasks,
+            }
         )
         self._listen()
         self.dispatcher.start()
@@ -146,8 +145,8 @@ class Auditor:
             raise
         self._admission_server = listener(self.admission, tls=self.certificate.context)
         self._console_server = listener(app)
-        self._admission_task = _serve(self._admission_server, self._admission_socket)
-        self._console_task = _serve(self._console_server, self._console_socket)
+        self._admission_task = _serve(self._admission_server, self._admission_socket, "admission listener")
+        self._console_task = _serve(self._console_server, self._console_socket, "console listener")
         logger.info(
             "listening",
             action="start",
@@ -189,22 +188,24 @@ class Auditor:
         if drain_seconds:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), drain_seconds)
-        await stop(self._admission_server, self._admission_task)
+        await _hang_up(self._admission_server, self._admission_task)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         flush = self.settings.flush_seconds
+        # What waits for the disk is written meanwhile, as soon as that lets it: the journal needs no closing for that.
         await self.dispatcher.close(timedelta(seconds=flush))
         lost = await self.journal.close(flush)
-        await stop(self._console_server, self._console_task)
+        await _hang_up(self._console_server, self._console_task)
         logger.info("stopped", action="stop", entries_lost=lost)
         return 1 if lost else 0
 
     async def _apply(self, config: Config) -> None:
         """Take over a changed configuration: rules at once, sinks as their running sends end."""
-        sinks = _sinks(config)
+        sinks = build_all(config.sinks, self._sinks)
         self.recorder.rules = self._rules(config)
-        await self.dispatcher.replace_sinks(sinks)
+        await self.dispatcher.replace_sinks(sinks.values())
+        self._sinks = sinks
 
     def _rules(self, config: Config) -> Rules:
         redact = config.global_config.redact
@@ -232,16 +233,24 @@ class Auditor:
         self._tasks.append(task)
 
     async def _forget(self) -> None:
-        retention = Retention(self.settings.retention_age, self.settings.retention_size or None)
-        while forgotten := await self.journal.call(lambda c: forget(c, retention, datetime.now(UTC))):
+        """Give up what nobody is configured to take, then forget what may be forgotten."""
+        call, retention = self.journal.call, self._retention
+        while given_up := await call(lambda c: give_up_absent(c, self._sinks, datetime.now(UTC))):
+            logger.warning("deliveries given up", action="dead", reason=NO_SUCH_SINK, deliveries=given_up)
+        while forgotten := await call(lambda c: forget(c, retention, datetime.now(UTC))):
             self.metrics.forgotten.inc(forgotten)
+        size = await call(journal_size)
+        self._size_over_limit = size if is_over(size, retention) else None
+        self.metrics.journal_over_limit.set(self._size_over_limit is not None)
 
     async def _measure_queue(self) -> None:
-        def states() -> list[tuple[str, int, int, float]]:
+        def measured() -> tuple[int, list[tuple[str, int, int, float]]]:
             with closing(connect_reader(self.journal.path)) as connection:
-                return queue_state(connection, datetime.now(UTC))
+                return journal_size(connection), queue_state(connection, datetime.now(UTC))
 
-        found = {sink: numbers for sink, *numbers in await asyncio.to_thread(states)}
+        size, states = await asyncio.to_thread(measured)
+        self.metrics.journal_size.set(size)
+        found = {sink: numbers for sink, *numbers in states}
         self._measured_sinks |= found.keys() | {sink.name for sink in self.config.current.sinks}
         for sink in self._measured_sinks:
             pending, dead, age = found.get(sink, (0, 0, 0.0))
@@ -256,6 +265,12 @@ class Auditor:
             return Check("degraded", f"entries wait in memory: {self.journal.last_error}")
         if self.journal.pending_seconds > self.settings.commit_budget_seconds:
             return Check("degraded", f"commits are slow: an entry waits for {self.journal.pending_seconds:.1f} s")
+        if self._size_over_limit is not None:
+            return Check(
+                "degraded",
+                f"the journal has {self._size_over_limit} bytes, more than --retention-size allows: entries wait for"
+                " their deliveries (kubewitness deliveries list --state pending)",
+            )
         return Check("ok")
 
     def _check_config(self) -> Check:
@@ -273,6 +288,13 @@ class Auditor:
             return Check("degraded", f"the changed certificate was refused: {self.certificate.last_error}")
         return Check("ok")
 
+    def _check_tasks(self) -> Check:
+        tasks = (*self._tasks, self._admission_task, self._console_task)
+        ended = [task.get_name() for task in tasks if task.done()]
+        if ended:
+            return Check("unavailable", f"ended, which needs a restart; the log says why: {', '.join(ended)}")
+        return Check("ok")
+
     def _count_configuration(self, valid: bool, _message: str) -> None:
         self.metrics.config_reloads.labels("success" if valid else "failure").inc()
         self.metrics.config_valid.set(valid)
@@ -286,13 +308,26 @@ class Auditor:
         self.metrics.delivery_seconds.labels(sink).observe(seconds)
 
 
-def _sinks(config: Config) -> list[Sink[Any]]:
-    return [build(sink) for sink in config.sinks]
-
-
-def _serve(server: Listener, sock: socket.socket) -> asyncio.Task[None]:
-    task: asyncio.Task[None] = asyncio.create_task(server.serve(sockets=[sock]), name="listener")
+def _serve(server: Listener, sock: socket.socket, name: str) -> asyncio.Task[None]:
+    task: asyncio.Task[None] = asyncio.create_task(server.serve(sockets=[sock]), name=name)
+    task.add_done_callback(_report_end)
     return task
+
+
+async def _hang_up(server: Listener, task: asyncio.Task[None]) -> None:
+    """Stop a listener as its requests end, without waiting for clients that are silent.
+
+    TLS says goodbye, and the event loop waits 30 s for the client to say so too. A client that is idle may do that
+    before its next request only.
+    """
+    stopping = asyncio.create_task(stop(server, task))
+    silent = set[Any]()
+    while not (await asyncio.wait({stopping}, timeout=_GOODBYE_SECONDS))[0]:
+        for connection in silent & server.server_state.connections:
+            connection.transport.abort()
+        silent = {each for each in server.server_state.connections if each.transport.is_closing()}
+    # A listener that had ended before is in the log; what waits in the journal must still be written.
+    await asyncio.gather(stopping, return_exceptions=True)
 
 
 def _address(sock: socket.socket) -> str:
@@ -318,8 +353,11 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
         try:
             await work()
-        except (OSError, sqlite3.Error, RuntimeError) as error:
+        except (OSError, sqlite3.Error) as error:
             logger.warning("background work failed", action="retry", error=str(error))
+        except Exception:
+            # A loop boundary: a fault in one round must not end all that would follow.
+            logger.exception("background work failed", action="bug")
 
 
 def _report_end(task: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
@@ -103,3 +103,19 @@ def build(config: SinkConfig) -> Sink[Any]:
         if sink.Config is type(config):
             return sink(config)
     raise TypeError(f"{type(config).__name__} is not the Config of any sink")
+
+
+def build_all(
+    configs: Iterable[SinkConfig], known: Mapping[str, Sink[Any]] = MappingProxyType({})
+) -> dict[str, Sink[Any]]:
+    """Return the sinks for these options by name; raises what `build` does.
+
+    Of the known ones, a sink whose options are the same is taken again: it goes on, with the pause that its receiver
+    asked for.
+    """
+    return {config.name: _known(config, known) or build(config) for config in configs}
+
+
+def _known(config: SinkConfig, known: Mapping[str, Sink[Any]]) -> Sink[Any] | None:
+    sink = known.get(config.name)
+    return sink if sink is not None and sink.config == config else None

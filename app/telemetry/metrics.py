@@ -58,6 +58,14 @@ class Metrics:
         self.journal_pending_seconds = Gauge(
             "kubewitness_journal_pending_age_seconds", "For how long entries have waited to be written.", registry=r
         )
+        self.journal_size = Gauge(
+            "kubewitness_journal_size_bytes", "Size of the journal, what it could give back aside.", registry=r
+        )
+        self.journal_over_limit = Gauge(
+            "kubewitness_journal_over_limit",
+            "1 if the journal is larger than it may be, and pending deliveries keep it from forgetting.",
+            registry=r,
+        )
         self.deliveries = Counter(
             "kubewitness_deliveries", "Attempts to deliver, by sink and outcome.", ["sink", "outcome"], registry=r
         )

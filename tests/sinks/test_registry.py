@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from app.core.finding import Notification
 from app.sinks.base import Sink, SinkConfig
-from app.sinks.registry import SINKS, SinkItem, build, discover, sink_in
+from app.sinks.registry import SINKS, SinkItem, build, build_all, discover, sink_in
 from app.sinks.webhook import WebhookConfig, WebhookSink
 
 
@@ -104,3 +104,17 @@ def test_the_schema_lists_every_sink() -> None:
 def test_options_of_no_sink_are_not_built() -> None:
     with pytest.raises(TypeError, match="SinkConfig is not the Config of any sink"):
         build(SinkConfig(name="x"))
+
+
+def test_sinks_with_equal_options_are_taken_again() -> None:
+    def config(name: str, url: str) -> WebhookConfig:
+        return WebhookConfig.model_validate({"name": name, "url": url, "headers": {"X-Key": "secret"}})
+
+    known = build_all([config("a", "http://localhost/a"), config("b", "http://localhost/b")])
+
+    again = build_all([config("b", "http://localhost/b"), config("a", "http://localhost/new")], known)
+
+    assert list(again) == ["b", "a"]
+    assert again["b"] is known["b"]
+    assert again["a"] is not known["a"]
+    assert again["a"].config == config("a", "http://localhost/new")

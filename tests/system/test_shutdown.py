@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Final
 
 from tests.system.conftest import Serve
@@ -21,6 +23,7 @@ customPlaybooks:
 - triggers: [{{on_deployment_update: {{}}}}]
   actions: [{{resource_babysitter: {{fields_to_monitor: [images]}}}}]
 """
+HANGING: Final = "hook, timeout_seconds: 20,"
 
 
 def begin_to_drain(server: Server) -> None:
@@ -84,6 +87,25 @@ def test_a_review_that_is_being_recorded_gets_its_answer_first(serve: Serve) -> 
     assert server.exit_code() == 0
     assert last.headers["connection"] == "close"
     assert [entry["id"] for entry in server.stored()] == [entry_id(last)]
+
+
+def test_what_waits_for_the_disk_is_written_while_a_last_send_is_waited_for(serve: Serve) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as never_answers:
+        hangs = CONFIG.format(url=f"http://127.0.0.1:{never_answers.getsockname()[1]}").replace("hook,", HANGING)
+        server = serve(hangs, "--commit-budget-seconds=0.1", "--flush-seconds=60")
+        with server.client() as client:
+            posted = list(acknowledge(client, "web:told"))
+            eventually(lambda: server.deliveries()[0]["attempts"] == 1, "a send that hangs")
+            with stalled_disk(server):
+                posted += acknowledge(client, "web:waits")
+                server.signal(signal.SIGTERM)
+                eventually(lambda: server.events("draining"), "the end begins")
+        eventually(lambda: len(server.stored()) == len(posted), "both entries in the journal")
+        server.readyz()
+        server.kill()
+
+    assert server.events("stopped") == []
+    assert [entry["id"] for entry in server.stored()] == posted
 
 
 def test_what_was_not_delivered_is_kept_for_the_next_start(serve: Serve, receiver: Receiver) -> None:

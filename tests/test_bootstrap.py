@@ -1,0 +1,166 @@
+"""The composed service in this process: what its background work does, and what `/readyz` says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import bootstrap
+from app.bootstrap import Auditor
+from app.config.file import read
+from app.settings import Settings
+from app.store.absent import ERROR
+from app.store.database import connect_reader
+from app.store.deliveries import list_deliveries
+from app.tls.files import ensure_dev_certificates
+from app.web.health import Check
+from tests.builders import make_record
+
+HOOKS = """
+sinksConfig:
+- webhook_sink: {name: same, url: "http://localhost/a", headers: {X-Key: secret}}
+- webhook_sink: {name: other, url: "http://localhost/%s"}
+"""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("certificates")
+    ensure_dev_certificates(directory, now=datetime.now(UTC))
+    return directory
+
+
+@asynccontextmanager
+async def running(directory: Path, certificates: Path, config: str = "", **options: Any) -> AsyncIterator[Auditor]:
+    """A service that listens on free ports, and is stopped at the end."""
+    file = directory / "config.yaml"
+    file.write_text(config)
+    auditor = Auditor(
+        Settings(
+            config=file,
+            data_dir=directory / "data",
+            tls_dir=certificates,
+            admission_host="127.0.0.1",
+            admission_port=0,
+            console_port=0,
+            flush_seconds=1,
+            **options,
+        )
+    )
+    await auditor.start()
+    try:
+        yield auditor
+    finally:
+        assert await auditor.stop(0) == 0
+
+
+def states(auditor: Auditor) -> dict[str, Check]:
+    return {name: check() for name, check in auditor.health._checks.items()}
+
+
+def metric(auditor: Auditor, name: str) -> float | None:
+    return auditor.metrics.registry.get_sample_value(name)
+
+
+async def test_all_is_well_at_first_and_the_size_is_told(tmp_path: Path, certificates: Path) -> None:
+    async with running(tmp_path, certificates) as auditor:
+        await auditor._forget()
+        await auditor._measure_queue()
+
+        assert {check.state for check in states(auditor).values()} == {"ok"}
+        assert (metric(auditor, "kubewitness_journal_size_bytes") or 0) >= 4096
+        assert metric(auditor, "kubewitness_journal_over_limit") == 0
+
+
+async def test_a_journal_that_cannot_shrink_is_told_until_it_can(tmp_path: Path, certificates: Path) -> None:
+    async with running(tmp_path, certificates, retention_days=0, retention_size=200_000) as auditor:
+        for _ in range(30):
+            await auditor.journal.append(make_record("gone", cluster="x" * 2000))
+        await auditor.journal.append(make_record(object={"blob": random.Random(1).randbytes(200_000).hex()}))
+        await auditor._forget()
+        over, over_metric = states(auditor)["journal"], metric(auditor, "kubewitness_journal_over_limit")
+        entries = await auditor.journal.call(lambda c: c.execute("SELECT count(*) FROM entries").fetchone()[0])
+
+        await auditor.journal.call(lambda c: c.execute("UPDATE deliveries SET state = 'dead'").rowcount)
+        await auditor._forget()
+
+        assert entries == 31
+        assert (over.state, over_metric) == ("degraded", 1)
+        assert "more than --retention-size allows: entries wait for their deliveries" in over.message
+        assert states(auditor)["journal"] == Check("ok")
+        assert metric(auditor, "kubewitness_journal_over_limit") == 0
+
+
+async def test_deliveries_to_a_sink_that_is_not_configured_are_given_up_and_others_are_not(
+    tmp_path: Path, certificates: Path
+) -> None:
+    async with running(tmp_path, certificates, HOOKS % "b") as auditor:
+        await auditor.dispatcher.close(timedelta(0))  # nobody sends anything here
+        await auditor.journal.append(make_record("gone", "same"))
+        await auditor._forget()
+        age = "UPDATE absent_sinks SET since = 0", "UPDATE deliveries SET updated_at = 0"
+        await auditor.journal.call(lambda c: [c.execute(each).rowcount for each in age])
+        await auditor._forget()
+
+        with closing(connect_reader(auditor.journal.path)) as connection:
+            found = {each.sink: (each.state, each.last_error) for each in list_deliveries(connection, limit=9)}
+        assert found == {"gone": ("dead", ERROR), "same": ("pending", "")}
+
+
+async def test_a_sink_whose_options_stay_is_kept_when_the_configuration_changes(
+    tmp_path: Path, certificates: Path
+) -> None:
+    async with running(tmp_path, certificates, HOOKS % "b") as auditor:
+        before = dict(auditor._sinks)
+        employed = {name: worker for name, (worker, _) in auditor.dispatcher._running.items()}
+
+        await auditor._apply(read((HOOKS % "c").encode(), "c.yaml", {}))
+
+        assert auditor._sinks["same"] is before["same"]
+        assert auditor._sinks["other"] is not before["other"]
+        assert auditor.dispatcher._running["same"][0] is employed["same"]
+        assert auditor.dispatcher._running["other"][0] is not employed["other"]
+
+
+@pytest.mark.parametrize("name", ["config", "certificate", "retention", "queue", "admission listener"])
+async def test_background_work_that_ends_makes_the_process_unready(
+    tmp_path: Path, certificates: Path, name: str
+) -> None:
+    async with running(tmp_path, certificates) as auditor:
+        (task,) = [each for each in asyncio.all_tasks() if each.get_name() == name]
+        task.cancel()
+        await asyncio.wait({task})
+
+        assert states(auditor)["tasks"] == Check(
+            "unavailable", f"ended, which needs a restart; the log says why: {name}"
+        )
+        assert auditor.health.report()[0] is False
+
+
+def failing(error: Exception, rounds: asyncio.Semaphore) -> Callable[[], Any]:
+    async def work() -> None:
+        rounds.release()
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize("error", [OSError("disk"), ValueError("a fault of ours"), KeyError("x")])
+async def test_a_round_that_fails_is_followed_by_the_next(error: Exception) -> None:
+    rounds = asyncio.Semaphore(0)
+    task = asyncio.create_task(bootstrap._every(0, failing(error, rounds)))
+
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            await rounds.acquire()
+
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait({task})
