@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.core.credentials import names_credential, names_credential_map
+from app.core.credentials import GRADES, names_credential, names_credential_map
 from app.core.free_text import hide
 
 HIDING = "password passwd DB_PASS PGPASSWORD api_key apiKey x-api-key secretKey SECRET_KEY_BASE client-secret token "
@@ -15,6 +15,10 @@ HIDING += (
 )
 HIDING += "dsn DATABASE_DSN connectionString ssh-privatekey tls.privateKey .dockerconfigjson kubeconfig --password jwt "
 HIDING += "sessionKey encryption-key requirepassword salt OTP Set-Cookie bearerToken bindPassword passphrase"
+HIDING += " REDIS_AUTH BASIC_AUTH HTTP_AUTH PROXY_AUTH NPM_AUTH AUTH_HEADER TS_AUTHKEY X-Auth-Key X-Auth JWT_KEY "
+HIDING += "TOKEN_KEY COOKIE_KEY SECRETS_KEY passwordKey HMAC_KEY AES_KEY FERNET_KEY APP_KEY STRIPE_KEY SSH_KEY "
+HIDING += "MY_API_KEYS ENCRYPTION_KEYS VAULT_SECRET_ID CLIENT_SECRET_ID DB_PW DB_CREDS MNEMONIC SEED_PHRASE "
+HIDING += "API_KEY_PROD API_KEY_2 DB_PASSWORD_1 .pgpass traefik.http.middlewares.a.basicauth.users"
 SHOWING = (
     "secretName secretKeyRef secretRef tokenExpirationSeconds imagePullPolicy passwordPolicy tokenReview key name "
 )
@@ -22,7 +26,10 @@ SHOWING += (
     "keys publicUrl author authority monkey tokenUrl secretNamespace password-file PASSWORD_FILE tokenTTL compass "
 )
 SHOWING += "secretProviderClass replicas image bypass keyAlgorithm --token-ttl serviceAccountName 123 "
-SHOWING += "credentialsPath secretsStore basicAuthSecretName"
+SHOWING += "credentialsPath secretsStore basicAuthSecretName PUBLIC_KEY KEY app.kubernetes.io/name TOKEN_URL "
+SHOWING += (
+    "keySelector matchLabels matchLabelKeys topologyKey primaryKey enable-global-auth imagePullSecrets KEYCLOAK_URL"
+)
 
 
 @pytest.mark.parametrize("name", HIDING.split())
@@ -204,3 +211,12 @@ def test_a_megabyte_of_the_same_stays_cheap(beginning: str) -> None:
     needles += "identified mysql redis-cli sig= :*: kind: Secret hooks."
 
     assert hidden(needles + " " + beginning * (1_000_000 // len(beginning)))
+
+
+def test_few_names_are_kept_and_no_long_ones() -> None:
+    for index in range(20_000):
+        names_credential(f"name-{index}")
+    names_credential("password" * 100)
+
+    assert len(GRADES) <= 8192
+    assert max(map(len, GRADES)) <= 128

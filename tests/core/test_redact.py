@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from typing import Any
 
 import msgspec
@@ -48,7 +49,78 @@ SECRET = about("Secret", "secrets")
 B64 = base64.b64encode(SENTINEL.encode()).decode()
 PEM = f"-----BEGIN EC PRIVATE KEY-----\n{SENTINEL}\n-----END EC PRIVATE KEY-----"
 
+INNER = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "data": {"a": SENTINEL}}
+NOTE = json.dumps({"data": {"a": SENTINEL}})
+YAML = f"apiVersion: v1\ndata:\n  a: {SENTINEL}\n  b: |\n    {SENTINEL}\nkind: Secret\n"
+LONG = "x" * 300 + SENTINEL
+
+
+def noted(name: str, text: str) -> dict[str, Any]:
+    return {"metadata": {"annotations": {name: text}}}
+
+
 PLACES: list[Any] = [
+    pytest.param(SECRET, noted("example.com/copy", NOTE), id="JSON in an annotation of a Secret"),
+    pytest.param(SECRET, noted("example.com/copy", LONG), id="a long annotation of a Secret"),
+    pytest.param(
+        {}, {"spec": [{"kind": "Secret", **noted("example.com/copy", LONG)}]}, id="an annotation of a Secret inside"
+    ),
+    pytest.param({}, noted("kapp.k14s.io/original", SENTINEL), id="original"),
+    pytest.param({}, noted("banzaicloud.com/last-applied", SENTINEL), id="another last-applied"),
+    pytest.param({}, noted("objectset.rio.cattle.io/applied", f"H4sI{SENTINEL}"), id="applied"),
+    pytest.param({}, {"spec": {"workload": {"manifests": [INNER]}}}, id="a ManifestWork"),
+    pytest.param({}, {"spec": {"forProvider": {"manifest": INNER}}}, id="an Object of Crossplane"),
+    pytest.param({}, {"objects": [INNER], "items": [{"a": [[INNER]]}]}, id="a Template, a List"),
+    pytest.param(CONFIG_MAP, config_map(YAML), id="a Secret as YAML"),
+    pytest.param(CONFIG_MAP, config_map(f"a: b\n---\n{YAML}---\nc: d\n"), id="a Secret among YAML documents"),
+    pytest.param(CONFIG_MAP, config_map(json.dumps(INNER)), id="a Secret as JSON"),
+    pytest.param(CONFIG_MAP, config_map(json.dumps({"items": [INNER]}, indent=2)), id="a Secret in pretty JSON"),
+    pytest.param(CONFIG_MAP, config_map(f"x {json.dumps(INNER)}"), id="a Secret as JSON in a text"),
+    pytest.param({}, noted("example.com/manifest", json.dumps(json.dumps([INNER]))), id="a Secret in quoted JSON"),
+    *[
+        pytest.param({}, {"spec": {name: {"value": SENTINEL}}}, id=f"a map of the name {name}")
+        for name in ("secret", "token", "apiKey", "clientSecret", "credential", "secrets", "secretData", "basicAuth")
+    ],
+    pytest.param({}, {"spec": {"values": {"secrets": {"db": SENTINEL, "name": "x"}}}}, id="secrets of a chart"),
+    pytest.param({}, {"spec": {"token": {"a": [{"b": SENTINEL}]}}}, id="deep in a map of such a name"),
+    pytest.param({}, {"spec": {"token": {"key": SENTINEL}}}, id="a key of nothing"),
+    *[
+        pytest.param({}, {"spec": [{title: "DB_PASSWORD", content: SENTINEL}]}, id=f"{content} beside {title}")
+        for title, content in [
+            ("name", "default"),
+            ("name", "content"),
+            ("Name", "Value"),
+            ("key", "value"),
+            ("name", "data"),
+        ]
+    ],
+    pytest.param(
+        CONFIG_MAP, config_map(f"- name: DB_PASSWORD\n  value: {SENTINEL}\n"), id="a value beside a name, YAML"
+    ),
+    pytest.param(
+        CONFIG_MAP,
+        config_map(json.dumps([{"value": SENTINEL, "name": "DB_PASSWORD"}])),
+        id="a value beside a name, JSON",
+    ),
+    pytest.param(CONFIG_MAP, config_map(json.dumps({"secret": {"value": SENTINEL}})), id="a map in JSON"),
+    pytest.param(CONFIG_MAP, config_map(f"secret:\n  value: {SENTINEL}\n"), id="a map in YAML"),
+    pytest.param(CONFIG_MAP, {"binaryData": {"x": SENTINEL}}, id="binaryData"),
+    pytest.param({}, workload(command=["curl", "-u", f"admin:{SENTINEL}"]), id="curl"),
+    pytest.param({}, workload(command=["/usr/bin/mysql", "-uroot", f"-p{SENTINEL}"]), id="mysql"),
+    pytest.param({}, workload(command=["mysqldump"], args=["-h", f"-p{SENTINEL}"]), id="arguments of a command"),
+    pytest.param({}, workload(image="library/redis-cli:1", args=["-a", SENTINEL]), id="arguments of an image"),
+    pytest.param({}, workload(command=["redis-cli", "-a", SENTINEL]), id="redis"),
+    pytest.param({}, workload(command=["sshpass", "-p", SENTINEL, "ssh", "x"]), id="sshpass"),
+    pytest.param({}, workload(command=["sh", "-c", f"mysql -uroot -p{SENTINEL}"]), id="mysql in a shell"),
+    pytest.param({}, {"spec": {"basicAuth": {"users": [f"me:{SENTINEL}"]}}}, id="users of Traefik"),
+    pytest.param({}, {"spec": {"url": f"https://{SENTINEL}{SENTINEL}@host/x"}}, id="a token in a URL"),
+    pytest.param({}, {"spec": {"url": f"https://hooks.slack.com/services/T/B/{SENTINEL}"}}, id="a hook of Slack"),
+    pytest.param({}, {"spec": {"url": f"https://x/y?sp=r&sig={SENTINEL}&se=1"}}, id="a signature"),
+    pytest.param(CONFIG_MAP, config_map(f"db:5432:*:me:{SENTINEL}\n"), id=".pgpass"),
+    pytest.param({}, {"spec": {f"https://me:{SENTINEL}@host": {"a": "b"}}}, id="a key that is a URL"),
+    pytest.param({}, {"spec": {f"{'x' * 60} password={SENTINEL}": ["b"]}}, id="a long key"),
+    pytest.param({}, {"spec": [{"name": f"https://me:{SENTINEL}@host", "a": "b"}]}, id="a name that is a URL"),
+    pytest.param({}, {"metadata": {"labels": {f"{'x' * 60} token={SENTINEL}": "b"}}}, id="a long label"),
     pytest.param(SECRET, {"data": {"p": SENTINEL}}, id="data of a Secret"),
     pytest.param(SECRET, {"stringData": {"p": SENTINEL}}, id="stringData of a Secret"),
     pytest.param(SECRET, {"data": {"p": [{"q": SENTINEL}]}}, id="deep inside a Secret"),
@@ -157,6 +229,18 @@ READABLE: list[dict[str, Any]] = [
     {"externalTrafficPolicy": "Local", "sessionAffinity": "None", "clusterIP": "10.0.0.1"},
     {"annotations": {"nginx.ingress.kubernetes.io/auth-secret-name": "basic", "checksum/config": "1f2e"}},
     {"password": None, "token": True},
+    {"sources": [{"secret": {"name": "db", "items": [{"key": "tls.key", "path": "key", "mode": 256}]}}]},
+    {"secret": {"secretName": "db", "items": [{"key": "a", "path": "b"}]}},
+    {"secrets": [{"name": "default-token-x", "namespace": "a", "apiVersion": "v1", "uid": "1"}]},
+    {"token": {"name": "db", "key": "token"}, "privateKey": {"algorithm": "RSA", "size": 2048}},
+    {"configMapKeyRef": {"name": "a", "key": "b"}, "PUBLIC_KEY": "x", "KEY": "x", "TOKEN_URL": "https://x/y"},
+    {"keySelector": {"matchLabels": {"a": "b"}}, "topologyKey": "kubernetes.io/hostname", "matchLabelKeys": ["a"]},
+    {"labels": {"app.kubernetes.io/name": "a", "app.kubernetes.io/managed-by": "Helm"}},
+    {"externalSecrets": {"image": "external-secrets:v1", "replicaCount": 1}},
+    {"items": [{"kind": "Secret", "metadata": {"name": "db", "annotations": {"a": "b"}}, "type": "Opaque"}]},
+    {"items": [{"kind": "ConfigMap", "data": {"a": "b"}}]},
+    {"command": ["mysql", "-uroot", "--port=1", "-P1"], "args": ["-x", "-p", "a"], "user": ["-u", "1000:1000"]},
+    {"text": '{"a": {"b": [1, 2.50]}}', "yaml": "a:\n  secretName: b\n  c: d"},
 ]
 
 
@@ -280,3 +364,76 @@ def test_a_text_of_a_megabyte_stays_cheap() -> None:
     text = "x" * 500_000 + "password" + "y" * 500_000
 
     assert REDACTOR.object("ConfigMap", {"data": {"a": text}}) == {"data": {"a": text}}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "password": "S3", "password": null}', '{"password": "S3"', '["S3 token=S3"]']
+)
+def test_json_that_is_odd_is_searched_as_text(text: str) -> None:
+    assert "S3" not in REDACTOR.text(text).replace("S3 token", "")
+
+
+def test_json_in_a_text_keeps_its_shape() -> None:
+    shown = json.loads(REDACTOR.text('{"kind":"Secret","data":{"a":"S3"},"metadata":{"name":"db"}}'))
+
+    assert shown == {"kind": "Secret", "data": {"a": REDACTOR.fingerprint("S3")}, "metadata": {"name": "db"}}
+
+
+def test_json_that_is_nested_too_deep_is_hidden_as_a_whole() -> None:
+    assert MARK.fullmatch(REDACTOR.text("[" * 100_000))
+
+
+def test_configured_fields_are_secret_deep_inside_a_kept_object_too() -> None:
+    redactor = Redactor(KEY, field_patterns=[compile_pattern("rules[*].code"), compile_pattern("containers[web].tty")])
+    rules = [{"name": "a", "code": {"x": [SENTINEL]}}]
+    document = {"a": {"b": {"rules": rules, "containers": [{"name": "web", "tty": SENTINEL, "open": "x"}]}}}
+
+    shown = redactor.object("X", document)
+
+    assert SENTINEL not in str(shown)
+    assert shown["a"]["b"]["containers"][0]["open"] == "x"
+
+
+def test_the_paths_of_a_patch_are_redacted_as_those_of_the_changes() -> None:
+    key = f"https://me:{SENTINEL}@host"
+    entry = entry_of(make_review(oldObject={"spec": {key: "a"}}, object={"spec": {key: "b"}}))
+
+    (change,) = entry.changes
+    (operation,) = entry.patch
+    assert SENTINEL not in change.path
+    assert SENTINEL not in operation["path"]
+    assert operation["path"].startswith("/spec/https:~1~1me:redacted:")
+
+
+def leaves_of(depth: int, leaves: int) -> dict[str, Any]:
+    document: dict[str, Any] = {f"f{index}": "value" for index in range(leaves)}
+    for _ in range(depth):
+        document = {"in": document}
+    return document
+
+
+def calls_of(redactor: Redactor, document: dict[str, Any]) -> int:
+    """Count the calls of Python functions, a measure of time that does not depend on the machine."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        redactor.object("X", document)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize("patterns", [(), ("a.b.c",)])
+def test_the_cost_of_an_object_follows_its_size_and_not_its_depth(patterns: tuple[str, ...]) -> None:
+    redactor = Redactor(KEY, field_patterns=map(compile_pattern, patterns))
+    redactor.object("X", leaves_of(200, 1000))
+
+    flat, deep = (calls_of(redactor, leaves_of(depth, 1000)) for depth in (1, 200))
+
+    assert deep < flat * 1.5
