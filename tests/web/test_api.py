@@ -266,4 +266,5 @@ async def test_the_document_says_that_one_entry_comes_with_its_deliveries(client
 
     entry = document["paths"]["/api/v1/entries/{entry_id}"]["get"]["responses"]["200"]["content"]
     _, extended = entry["application/json"]["schema"]["allOf"]
+    assert extended["required"] == ["deliveries"]
     assert extended["properties"]["deliveries"]["items"] == {"$ref": "#/components/schemas/Delivery"}
