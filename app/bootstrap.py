@@ -216,7 +216,7 @@ class Auditor:
         )
         playbooks, cluster = config.compile(), config.global_config.cluster_name or self.settings.cluster_name
 
-        def evaluate(change: Change) -> list[Any]:
+        def evaluate(change: Change, redactor: Redactor) -> list[Any]:
             return list(playbooks.evaluate(change, redactor, cluster))
 
         return Rules(

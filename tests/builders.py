@@ -76,13 +76,16 @@ class Told(msgspec.Struct, frozen=True):
     sinks: Sequence[str] = ("stdout",)
 
 
-def nobody(_change: Change) -> Sequence[Routed]:
+def nobody(_change: Change, _redactor: Redactor) -> Sequence[Routed]:
     """Rules without playbooks."""
     return ()
 
 
 def make_rules(
-    *, evaluate: Callable[[Change], Sequence[Routed]] = nobody, redactor: Redactor | None = None, **record: Any
+    *,
+    evaluate: Callable[[Change, Redactor], Sequence[Routed]] = nobody,
+    redactor: Redactor | None = None,
+    **record: Any,
 ) -> Rules:
     """The default rules; further keywords are those of `record` in the configuration."""
     selection = RecordRules(**record)

@@ -52,7 +52,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     selects: Callable[[Change], bool]
     keeps_status: bool
-    evaluate: Callable[[Change], Sequence[Routed]]
+    evaluate: Callable[[Change, Redactor], Sequence[Routed]]
     redactor: Redactor
     cluster: str
 
@@ -184,13 +184,14 @@ class Recorder:
         """Return what is to be appended, with the entry's id; raises RecursionError for what is nested too deeply."""
         rules = self.rules
         change = self._interpret(review)
-        routed = () if change.dry_run else rules.evaluate(change)
+        redactor = rules.redactor if change.operation == "UPDATE" else rules.redactor.for_one_review()
+        routed = () if change.dry_run else rules.evaluate(change, redactor)
         deltas = self._recorded_deltas(change, bool(routed), rules)
         if not routed and not (_says_something(change, deltas) and rules.selects(change)):
             return None
         now = time.time_ns()
         sequence, entry_id = self._ids.next(now // 1_000_000, self._random())
-        entry = _entry(entry_id, now, review.request.uid, change, deltas, routed, rules)
+        entry = _entry(entry_id, now, review.request.uid, change, deltas, routed, redactor, rules.cluster)
         findings = tuple(
             FindingRow(ordinal, finding_body(each.finding), tuple(each.sinks)) for ordinal, each in enumerate(routed)
         )
@@ -248,14 +249,15 @@ def _entry(
     change: Change,
     deltas: tuple[Delta, ...],
     routed: Sequence[Routed],
-    rules: Rules,
+    redactor: Redactor,
+    cluster: str,
 ) -> Entry:
-    redactor, kind = rules.redactor, change.resource.kind
+    kind = change.resource.kind
     changes: tuple[FieldChange, ...] = tuple([redactor.change(kind, delta) for delta in deltas])
     return Entry(
         id=entry_id,
         at=f"{_second(now // 1_000_000_000)}.{now // 1000 % 1_000_000:06d}Z",
-        cluster=rules.cluster,
+        cluster=cluster,
         operation=change.operation,
         dry_run=change.dry_run,
         resource=change.resource,

@@ -17,6 +17,7 @@ Keys that are longer than names are, or hold a URL, are texts as well. Time is l
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
 import re
@@ -69,6 +70,13 @@ class Redactor:
         self._widest = max((len(each) for one in self._field_patterns for each in one.alternatives), default=0)
         self._value_patterns = tuple(value_patterns)
         self._encode = msgspec.json.Encoder(order="deterministic").encode
+        self._objects: list[tuple[dict[str, Any], dict[str, Any]]] | None = None
+
+    def for_one_review(self) -> Redactor:
+        """Return a redactor that works on an object once, for the entry and its findings; to be dropped afterwards."""
+        twin = copy.copy(self)
+        twin._objects = []  # noqa: SLF001  its own class
+        return twin
 
     def fingerprint(self, value: Any) -> str:
         """Return the same text for the same value and key, and nothing from which the value can be learnt."""
@@ -98,6 +106,15 @@ class Redactor:
 
     def object(self, kind: str, document: dict[str, Any]) -> dict[str, Any]:
         """Return the whole object as it may be stored and shown."""
+        for known, shown in self._objects or ():
+            if known is document:
+                return shown
+        shown = self._object(kind, document)
+        if self._objects is not None:
+            self._objects.append((document, shown))
+        return shown
+
+    def _object(self, kind: str, document: dict[str, Any]) -> dict[str, Any]:
         if kind != SECRET or document.get("kind") == SECRET:
             return self._fields(document, 0, ())
         shown = self._fields({**document, "kind": SECRET}, 0, ())

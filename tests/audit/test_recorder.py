@@ -12,6 +12,7 @@ from app.audit.recorder import Recorder, Routed
 from app.core.change import FindingSummary
 from app.core.finding import Finding, Severity
 from app.core.identity import sequence_of
+from app.core.redact import Redactor
 from app.core.review import Change, Review, decode
 from app.store.encoding import read_finding
 from app.store.journal import Appended, Record
@@ -33,7 +34,7 @@ FINDING = Finding(playbook="replicas", title="web scaled", severity=Severity.HIG
 
 
 def tells(*sinks: str) -> Any:
-    def evaluate(_change: Change) -> Sequence[Routed]:
+    def evaluate(_change: Change, _redactor: Redactor) -> Sequence[Routed]:
         return [Told(FINDING, sinks)]
 
     return evaluate
@@ -281,3 +282,16 @@ async def test_a_uid_of_any_length_is_answered_and_a_long_one_is_not_remembered(
 
     assert [answer.result for answer in answers] == ["recorded", "recorded"]
     assert len(journal.records) == 2
+
+
+async def test_an_object_is_redacted_once_for_its_entry_and_its_findings() -> None:
+    shown: list[Any] = []
+
+    def evaluate(change: Change, redactor: Redactor) -> Sequence[Routed]:
+        assert change.new is not None
+        shown.extend(redactor.object("Secret", change.new) for _ in range(2))
+        return []
+
+    await recorded(make_review(operation="CREATE", oldObject=None, object={"data": {"a": "x"}}), evaluate=evaluate)
+
+    assert shown[0] is shown[1]
