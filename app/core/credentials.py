@@ -156,7 +156,7 @@ _USERS: Final = frozenset(("-u", "--user", "--proxy-user"))
 def programs(words: Iterable[Any]) -> tuple[str, ...]:
     """Return the programs among the words of a command, or in an image, that take a password as an argument."""
     bases = (word.rsplit("/", 1)[-1].partition(":")[0] for word in words if type(word) is str)
-    return tuple(base for base in bases if base in _PROGRAMS)
+    return tuple(sorted({base for base in bases if base in _PROGRAMS}))
 
 
 def without_password(argument: str, context: Iterable[str], replacement: Callable[[str], str]) -> str | None:
@@ -165,7 +165,7 @@ def without_password(argument: str, context: Iterable[str], replacement: Callabl
     `context` holds the flag before it and the `programs` of its command.
     """
     before = frozenset(context)
-    for program in before & _PROGRAMS.keys():
+    for program in sorted(before & _PROGRAMS.keys()):
         flag = _PROGRAMS[program]
         if program in _APART and flag in before:
             return replacement(argument)

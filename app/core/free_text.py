@@ -81,14 +81,16 @@ _TEXT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
     ),
     (
         ("mysql", "mariadb"),
-        re.compile(rf"\b(?:mysql|mariadb)[\w-]{{0,16}}(?:\s+{_ARGUMENT}){{0,32}}?\s+-p(?P<value>{_ARGUMENT})"),
+        re.compile(
+            rf"\b(?:mysql|mariadb)[\w-]{{0,16}}(?:\s{{1,64}}{_ARGUMENT}){{0,32}}?\s{{1,64}}-p(?P<value>{_ARGUMENT})"
+        ),
     ),
     (
         ("redis-cli", "sshpass", "mongo", "ldap", "login"),
         re.compile(
-            rf"\b(?:redis-cli(?:\s+{_ARGUMENT}){{0,32}}?\s+-a|sshpass\s+-p"
-            rf"|mongo\w{{0,16}}(?:\s+{_ARGUMENT}){{0,32}}?\s+-p"
-            rf"|ldap\w{{1,16}}(?:\s+{_ARGUMENT}){{0,32}}?\s+-w|login(?:\s+{_ARGUMENT}){{0,32}}?\s+-p)"
+            rf"\b(?:redis-cli(?:\s{{1,64}}{_ARGUMENT}){{0,32}}?\s{{1,64}}-a|sshpass\s{{1,64}}-p"
+            rf"|mongo\w{{0,16}}(?:\s{{1,64}}{_ARGUMENT}){{0,32}}?\s{{1,64}}-p"
+            rf"|ldap\w{{1,16}}(?:\s{{1,64}}{_ARGUMENT}){{0,32}}?\s{{1,64}}-w|login(?:\s{{1,64}}{_ARGUMENT}){{0,32}}?\s{{1,64}}-p)"
             rf"[ \t]{{0,8}}(?P<value>{_ARGUMENT})"
         ),
     ),

@@ -28,7 +28,7 @@ _LINE: Final = re.compile(
     r"(?m)^(?P<start>[ \t]*)(?![ \t#\r\n])(?P<dashes>(?:-[ \t]+)*)"
     r"(?:(?P<quote>[\"']?)(?P<name>[\w./-]{1,128})(?P=quote)[ \t]{0,32}:(?![^\s])[ \t]{0,32})?(?P<rest>[^\n]*)"
 )
-_NOTHING: Final = re.compile(r"(?:[&!][^\s]*\s*)*(?:#.*)?|[~]|null|true|false|\"\"|''", re.IGNORECASE)
+_NOTHING: Final = re.compile(r"(?:[&!]\S*(?:\s+|\Z))*(?:#.*)?|[~]|null|true|false|\"\"|''", re.IGNORECASE)
 
 
 class _Map(msgspec.Struct):
@@ -43,7 +43,8 @@ class _Line(msgspec.Struct):
 
     name: str
     column: int
-    rest: str
+    opens: bool
+    """Whether nothing stands behind the colon, so that a list may follow at the same column."""
     start: int
     end: int
     map: _Map
@@ -60,8 +61,10 @@ def hide_indented(text: str, replacement: Callable[[str], str]) -> str:
         return text
     pieces, copied = [], 0
     for line in _fields(text):
+        if line.start < copied or not _is_secret(line):
+            continue
         value = text[line.start : line.end].rstrip()
-        if line.start < copied or not _is_secret(line) or _NOTHING.fullmatch(value.strip()):
+        if _NOTHING.fullmatch(value.strip()):
             continue
         pieces += [text[copied : line.start], replacement(value.strip())]
         copied = line.start + len(value)
@@ -84,24 +87,29 @@ def _fields(text: str) -> list[_Line]:
             line.end = match.end()
             line.inside.append(name)
         if name:
-            found.append(_Line(name, column, match["rest"].strip(), match.start("rest"), match.end(), fields, []))
+            rest = match["rest"].strip()
+            opens = _NOTHING.fullmatch(rest) is not None
+            found.append(_Line(name, column, opens, match.start("rest"), match.end(), fields, []))
             above.append(found[-1])
-            _note(found[-1])
+            _note(fields, name, rest)
     return found
 
 
 def _is_below(line: _Line, start: int, *, dashed: bool) -> bool:
     """Say whether a line is in the block of the other: deeper, or an element of its list."""
-    return start > line.column or (dashed and start == line.column and _NOTHING.fullmatch(line.rest) is not None)
+    return start > line.column or (dashed and line.opens and start == line.column)
 
 
-def _note(line: _Line) -> None:
+def _note(fields: _Map, name: str, rest: str) -> None:
     """Note in the map what this field says of those beside it."""
-    said = line.rest.split(" #", 1)[0].strip("\"' \t\r")
-    if line.name == "kind":
-        line.map.is_secret = line.map.is_secret or said == SECRET
-    elif line.name in TITLES and GRADES[said] & HOLDS:
-        line.map.is_credential = True
+    if name == "kind":
+        fields.is_secret = fields.is_secret or _scalar(rest) == SECRET
+    elif name in TITLES and GRADES[_scalar(rest)] & HOLDS:
+        fields.is_credential = True
+
+
+def _scalar(rest: str) -> str:
+    return rest.split(" #", 1)[0].strip("\"', \t\r")
 
 
 def _is_secret(line: _Line) -> bool:

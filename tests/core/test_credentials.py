@@ -193,6 +193,7 @@ def test_a_pattern_that_matches_nothing_hides_nothing() -> None:
 
 
 BEGINNINGS = [
+    "a: &", "token: &", "- &", "a: # ", "mysql\t", "name: 'token' ", "- name: token\n  value: &",
     "mysql ", "mysql -", "redis-cli a ", "login a ", "name: token, ", "name: token\n", 'name="token" ', "value: x, ",
     'value="', "kind: Secret\ndata: {", "data: ", "a:\n", "token:\n ", "- ", "- token: a\n", "identified by '",
     "password=\'\'\'", 'password="""', "&sig=", "://aaaaaaaaaaaaaaaaaaaaaaaa", "a:5432:",
@@ -206,11 +207,26 @@ BEGINNINGS = [
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS, ids=repr)
-def test_a_megabyte_of_the_same_stays_cheap(beginning: str) -> None:
+def test_much_of_the_same_stays_cheap(beginning: str) -> None:
     needles = "password: token -- :// bearer </ -u eyj private key----- requirepass authorization login value "
     needles += "identified mysql redis-cli sig= :*: kind: Secret hooks."
 
-    assert hidden(needles + " " + beginning * (1_000_000 // len(beginning)))
+    assert hidden(needles + " " + beginning * (300_000 // len(beginning)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token: " + "&" * 1000 + " {x",
+        "a: # " + "x" * 500_000 + "\n- b" * 100_000,
+        "\n".join(" " * depth + "a:" for depth in range(1400)),
+        "\n".join(" " * depth + "secret:" for depth in range(1400)),
+        "mysql " * 1000 + " " * 900_000,
+    ],
+    ids=["anchors", "a long comment above a list", "deep", "deep secrets", "spaces"],
+)
+def test_a_text_made_to_be_slow_is_not(text: str) -> None:
+    assert hidden(f"password: x\n{text}").startswith("password: *")
 
 
 def test_few_names_are_kept_and_no_long_ones() -> None:

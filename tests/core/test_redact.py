@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.change import User
+from app.core.diff import diff
 from app.core.paths import compile_pattern
 from app.core.redact import LAST_APPLIED, Redactor
 from tests.builders import KEY, about, entry_of, make_review, make_rules, record
@@ -427,6 +428,13 @@ def calls_of(redactor: Redactor, document: dict[str, Any]) -> int:
     finally:
         sys.setprofile(before)
     return calls
+
+
+def test_a_list_that_names_programs_often_stays_cheap() -> None:
+    old, new = ([f"{word}{index}", "mysql"] * 1000 for word, index in (("a", 1), ("b", 2)))
+    deltas = diff({"command": old}, {"command": new})
+
+    assert max(len(delta.context) for delta in deltas) == 2
 
 
 @pytest.mark.parametrize("patterns", [(), ("a.b.c",)])
