@@ -47,7 +47,13 @@ def secrets(sentinel: Sentinels) -> Iterator[bytes]:
     def version(word: str) -> dict[str, Any]:
         content = {"password": _coded(sentinel(f"Secret data {word}")), "note": _coded(sentinel(f"Secret note {word}"))}
         plain = {"plain": sentinel(f"Secret stringData {word}")}
-        return {"metadata": _metadata("secret"), "data": content, "stringData": plain, "type": "Opaque"}
+        notes = {
+            "example.com/copy": json.dumps({"a": sentinel(f"JSON beside a Secret {word}")}),
+            "example.com/blob": "x" * 300 + sentinel(f"long text beside a Secret {word}"),
+            "example.com/mode": HARMLESS,
+        }
+        metadata = _metadata("secret", annotations=notes)
+        return {"metadata": metadata, "data": content, "stringData": plain, "type": "Opaque"}
 
     first, second = version("old"), version("new")
     grown = {**second, "data": {**second["data"], "added": _coded(sentinel("Secret data added"))}}
@@ -58,6 +64,10 @@ def secrets(sentinel: Sentinels) -> Iterator[bytes]:
     yield review("Secret", old=second)
 
 
+def _manifest(value: str) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "Secret", "data": {"innocent": value}})
+
+
 def metadata(sentinel: Sentinels) -> Iterator[bytes]:
     """Yield what kubectl and people write into metadata."""
     applied = "kubectl.kubernetes.io/last-applied-configuration"
@@ -66,6 +76,11 @@ def metadata(sentinel: Sentinels) -> Iterator[bytes]:
         last = json.dumps({"stringData": {"innocent": sentinel(f"last-applied {word}")}})
         keys = {
             applied: last,
+            "kapp.k14s.io/original": sentinel(f"original {word}"),
+            "banzaicloud.com/last-applied": sentinel(f"another last-applied {word}"),
+            "objectset.rio.cattle.io/applied": sentinel(f"applied {word}"),
+            "example.com/manifest": _manifest(sentinel(f"Secret as JSON in an annotation {word}")),
+            f"https://me:{sentinel(f'key that is a URL {word}')}@example.com": "x",
             "example.com/api-token": sentinel(f"annotation {word}"),
             "example.com/notes": f"login with password={sentinel(f'text of an annotation {word}')} please",
         }
@@ -95,10 +110,20 @@ def workloads(sentinel: Sentinels) -> Iterator[bytes]:
             "env": [
                 {"name": "MODE", "value": HARMLESS},
                 {"name": "DB_PASSWORD", "value": sentinel(f"env {word}")},
+                {"name": "DB_CREDS", "value": sentinel(f"short name in env {word}")},
+                {"name": "HOOK", "value": f"https://hooks.slack.com/services/T/B/{sentinel(f'hook {word}')}"},
+                {"name": "BLOB", "value": f"https://example.com/x?sv=1&sig={sentinel(f'signature {word}')}"},
+                {"name": "REPOSITORY", "value": f"https://{sentinel(f'token in a URL {word}')}abcdef@example.com/x"},
                 {"name": "DATABASE_URL", "value": f"postgres://app:{sentinel(f'URL in env {word}')}@db/shop"},
             ],
             "args": [f"--password={sentinel(f'argument {word}')}", "--token", sentinel(f"argument apart {word}")],
             "command": ["sh", "-c", f"login --password {sentinel(f'shell {word}')} && serve"],
+            "lifecycle": {
+                "postStart": {"exec": {"command": ["curl", "-u", f"me:{sentinel(f'curl in a list {word}')}", "x"]}},
+                "preStop": {"exec": {"command": ["mysql", "-uroot", f"-p{sentinel(f'mysql in a list {word}')}"]}},
+            },
+            "startupProbe": {"exec": {"command": ["redis-cli", "-a", sentinel(f"redis in a list {word}"), "ping"]}},
+            "readinessProbe": {"exec": {"command": ["sshpass", "-p", sentinel(f"sshpass in a list {word}")]}},
             "livenessProbe": {"httpGet": {"httpHeaders": _headers(word, sentinel)}},
         }
 
@@ -154,6 +179,20 @@ def _texts(word: str, sentinel: Sentinels) -> dict[str, str]:
         "curl.sh": f"curl -H 'Authorization: Bearer {sentinel(f'curl {word}')}' https://api.example.com\n",
         "basic.sh": f"curl -u admin:{sentinel(f'curl user {word}')} https://api.example.com\n",
         "dsn.txt": f"Server=db;User Id=app;Password={sentinel(f'connection string {word}')};Pooling=true\n",
+        "secret.yaml": f"apiVersion: v1\ndata:\n  innocent: {sentinel(f'Secret in YAML {word}')}\nkind: Secret\n",
+        "secret.json": _manifest(sentinel(f"Secret in JSON {word}")),
+        "values.yaml": f"secret:\n  value: {sentinel(f'map in YAML {word}')}\nmode: {HARMLESS}\n",
+        "env.yaml": f"- name: DB_PASSWORD\n  value: {sentinel(f'beside a name in YAML {word}')}\n",
+        "env.json": json.dumps([{"name": "DB_PASSWORD", "value": sentinel(f"beside a name in JSON {word}")}]),
+        "passwords.yaml": f"passwords:\n  db: {sentinel(f'map of passwords {word}')}\n",
+        "below.yaml": f"password:\n  {sentinel(f'below its name {word}')}\n",
+        "site.xml": f'<property name="db.password" value="{sentinel(f"property {word}")}"/>',
+        "app.toml": f'password = """\n{sentinel(f"TOML {word}")}"""\n',
+        "users.sql": f"CREATE USER app IDENTIFIED BY '{sentinel(f'SQL {word}')}';\n",
+        "roles.sql": f"ALTER ROLE app WITH PASSWORD '{sentinel(f'role {word}')}';\n",
+        "dump.sh": f"mysqldump -uroot -p{sentinel(f'mysqldump {word}')} shop\n",
+        "pgpass": f"db:5432:shop:app:{sentinel(f'pgpass {word}')}\n",
+        "passwords.txt": f"db:5432:shop:app:{sentinel(f'lines of pgpass {word}')}\n",
         "kubeconfig": f"users:\n- name: x\n  user:\n    token: {sentinel(f'kubeconfig {word}')}\n",
     }
 
@@ -162,7 +201,8 @@ def config_maps(sentinel: Sentinels) -> Iterator[bytes]:
     """Yield a ConfigMap whose files hold credentials."""
 
     def version(word: str) -> dict[str, Any]:
-        return {"metadata": _metadata("settings"), "data": _texts(word, sentinel)}
+        binary = {"blob": _coded(sentinel(f"binaryData {word}"))}
+        return {"metadata": _metadata("settings"), "data": _texts(word, sentinel), "binaryData": binary}
 
     first, second = version("old"), version("new")
     bare: dict[str, Any] = {"metadata": _metadata("settings"), "data": {"mode": HARMLESS}}
@@ -183,6 +223,21 @@ def custom_resources(sentinel: Sentinels) -> Iterator[bytes]:
             "mode": HARMLESS,
             "credentials": {"user": sentinel(f"in a map of credentials {word}")},
             "tokens": [sentinel(f"in a list of tokens {word}")],
+            "secret": {"value": sentinel(f"value of a secret {word}")},
+            "accessToken": {"value": sentinel(f"value of a token {word}")},
+            "credential": {"innocent": sentinel(f"in a credential {word}")},
+            "values": {"secrets": {"db": sentinel(f"in the secrets of a chart {word}")}},
+            "secretData": {"innocent": sentinel(f"in secretData {word}")},
+            "basicAuth": {"users": [f"me:{sentinel(f'in basicAuth {word}')}"]},
+            "parameters": [
+                {"name": "DB_PASSWORD", "default": sentinel(f"default {word}")},
+                {"Name": "DB_PASSWORD", "Value": sentinel(f"capital {word}")},
+            ],
+            "manifests": [
+                {"kind": "Secret", "metadata": {"name": "inner"}, "data": {"innocent": sentinel(f"inner {word}")}},
+                {"kind": "Secret", "metadata": {"name": "plain"}, "stringData": {"x": sentinel(f"inner plain {word}")}},
+            ],
+            "urls": {f"https://me:{sentinel(f'URL as a key {word}')}@example.com": HARMLESS},
             "auth": {"basic": {"password": sentinel(f"deep {word}")}},
         }
         return {"metadata": _metadata("custom"), "spec": spec}
