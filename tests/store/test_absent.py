@@ -88,6 +88,15 @@ async def test_what_was_requeued_waits_as_long_again(journal: Journal) -> None:
     assert await given_up(journal, "kept", later=24 * HOUR) == 1
 
 
+async def test_what_was_requeued_later_waits_longer_than_what_waited_before(journal: Journal) -> None:
+    await journal.append(make_record("gone"))
+    await journal.call(lambda c: c.execute("UPDATE deliveries SET updated_at = 0 WHERE id = 2").rowcount)
+    await given_up(journal, "kept", later=-22 * HOUR)
+
+    assert await given_up(journal, "kept", later=2 * HOUR) == 1
+    assert await given_up(journal, "kept", later=24 * HOUR) == 1
+
+
 async def test_any_number_of_them_is_given_up(journal: Journal) -> None:
     for _ in range(1200):
         journal.submit(make_record("gone", "gone too"), lambda _answer: None)
