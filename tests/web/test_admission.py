@@ -233,7 +233,7 @@ async def test_an_object_that_is_nested_too_deeply_is_allowed_and_recorded_witho
 
 
 async def test_a_fault_of_the_recorder_is_allowed_and_counted(endpoint: Endpoint) -> None:
-    def fault(_change: object) -> Any:
+    def fault(*_arguments: object) -> Any:
         raise LookupError("a bug")
 
     endpoint.recorder.rules = make_rules(evaluate=fault)
