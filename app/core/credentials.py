@@ -32,7 +32,7 @@ _REFERENCES: Final = frozenset("imagepullsecret imagepullsecrets pullsecrets".sp
 _OPEN_KEYS: Final = frozenset(
     "public topology label labels annotation annotations match mismatch sort order partition shard primary foreign "
     "unique composite group object routing row cache event merge patch map index lookup search query selector node "
-    "domain type name field column metric tag attribute resource idempotency translation message config".split()
+    "domain type name field column metric tag attribute resource idempotency translation message config values".split()
 )
 """Words beside `key` that make it no credential: `publicKey`, `topologyKey`, `matchLabelKeys`."""
 _SWITCHES: Final = frozenset("enable enabled disable disabled require required skip use global".split())

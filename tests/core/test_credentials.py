@@ -27,9 +27,7 @@ SHOWING += (
 )
 SHOWING += "secretProviderClass replicas image bypass keyAlgorithm --token-ttl serviceAccountName 123 "
 SHOWING += "credentialsPath secretsStore basicAuthSecretName PUBLIC_KEY KEY app.kubernetes.io/name TOKEN_URL "
-SHOWING += (
-    "keySelector matchLabels matchLabelKeys topologyKey primaryKey enable-global-auth imagePullSecrets KEYCLOAK_URL"
-)
+SHOWING += "keySelector matchLabels matchLabelKeys topologyKey primaryKey enable-global-auth imagePullSecrets valuesKey"
 
 
 @pytest.mark.parametrize("name", HIDING.split())
