@@ -158,7 +158,7 @@ class Redactor:
         """Grade the place at the end of a path."""
         grade = 0
         for segment in path:
-            if type(segment) is str:
+            if type(segment) is str and (grade or GRADES[segment]):  # most names say nothing
                 grade = _inside(grade, segment)
                 if grade & WHOLE:
                     return grade
