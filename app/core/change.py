@@ -48,7 +48,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     or `Update`, of the newest managedFields entry that the field manager wrote.
     """
 
-    kind: Literal["human", "controller"] = "human"
+    kind: Literal["human", "controller"]
     service_account: str = ""
     pod: str = ""
     node: str = ""
@@ -89,7 +89,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     resource: Resource
     user: User
     field_manager: str = ""
-    actor: Actor = Actor()
+    actor: Actor = Actor(kind="human")
     labels: dict[str, str] = {}
     changes: tuple[FieldChange, ...] = ()
     patch: tuple[dict[str, Any], ...] = ()

@@ -36,6 +36,17 @@ def test_the_newest_entry_of_each_kind_says_its_plural(tmp_path: Path) -> None:
         assert custom_kinds(connection) == {("new.example.com", "mice"): "Mouse"}
 
 
+def test_a_row_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    with closing(connect_writer(tmp_path / "journal.db", "NORMAL")) as connection:
+        for number, body in enumerate([b"", b"{}", b"\x78broken", b"not json"]):
+            connection.execute(
+                "INSERT INTO entries (seq, kind, namespace, name, username, operation, body) VALUES (?,?,'','','','',?)",
+                (number, f"Kind{number}", body),
+            )
+
+        assert custom_kinds(connection) == {}
+
+
 def test_an_empty_ledger_knows_none(tmp_path: Path) -> None:
     with closing(connect_writer(tmp_path / "journal.db", "NORMAL")) as connection:
         assert custom_kinds(connection) == {}
