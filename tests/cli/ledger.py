@@ -61,7 +61,7 @@ def _entries() -> list[tuple[timedelta, dict[str, Any], tuple[str, ...]]]:
             {
                 "resource": _WEB,
                 "field_manager": "kubectl-set",
-                "actor": Actor(manager_operation="Update"),
+                "actor": Actor(kind="human", manager_operation="Update"),
                 "changes": (
                     FieldChange(_IMAGE, "replace", "nginx:1.24", "nginx:1.25"),
                     FieldChange("spec.paused", "remove", True),
@@ -91,7 +91,7 @@ def hostile_entry() -> dict[str, Any]:
         "user": User(username=HOSTILE, groups=(HOSTILE,)),
         "cluster": HOSTILE,
         "field_manager": HOSTILE,
-        "actor": Actor(pod=HOSTILE, node=HOSTILE),
+        "actor": Actor(kind="human", pod=HOSTILE, node=HOSTILE),
         "changes": (FieldChange(f"data.{HOSTILE}", "replace", HOSTILE, {"a": HOSTILE}),),
     }
 

@@ -49,6 +49,6 @@ def hostile() -> Notification:
         cluster=HOSTILE,
         user=User(username=HOSTILE),
         field_manager=HOSTILE,
-        actor=Actor(pod=HOSTILE, node=HOSTILE),
+        actor=Actor(kind="human", pod=HOSTILE, node=HOSTILE),
         resource=Resource(kind="ConfigMap", namespace="shop", name=HOSTILE, subresource=HOSTILE),
     )

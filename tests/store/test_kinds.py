@@ -40,7 +40,8 @@ def test_a_row_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     with closing(connect_writer(tmp_path / "journal.db", "NORMAL")) as connection:
         for number, body in enumerate([b"", b"{}", b"\x78broken", b"not json"]):
             connection.execute(
-                "INSERT INTO entries (seq, kind, namespace, name, username, operation, body) VALUES (?,?,'','','','',?)",
+                "INSERT INTO entries (seq, kind, namespace, name, username, operation, body)"
+                " VALUES (?,?,'','','','',?)",
                 (number, f"Kind{number}", body),
             )
 
