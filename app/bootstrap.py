@@ -26,7 +26,6 @@ from app.config.reload import WatchedConfig
 from app.core.identity import EntryIds
 from app.core.paths import compile_pattern
 from app.core.redact import Redactor
-from app.core.review import Change
 from app.delivery.dispatcher import Dispatcher
 from app.settings import Settings, environment
 from app.sinks.base import Sink
@@ -49,8 +48,6 @@ logger = structlog.get_logger(__name__)
 
 _RETENTION_SECONDS: Final = 60.0
 _QUEUE_SECONDS: Final = 5.0
-_GOODBYE_SECONDS: Final = 0.5
-"""How long a client may take to answer the end of its idle connection."""
 
 
 class _Observer(JournalObserver):
@@ -188,7 +185,7 @@ class Auditor:
         if drain_seconds:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), drain_seconds)
-        await _hang_up(self._admission_server, self._admission_task)
+        await stop(self._admission_server, self._admission_task)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -196,7 +193,7 @@ class Auditor:
         # What waits for the disk is written meanwhile, as soon as that lets it: the journal needs no closing for that.
         await self.dispatcher.close(timedelta(seconds=flush))
         lost = await self.journal.close(flush)
-        await _hang_up(self._console_server, self._console_task)
+        await stop(self._console_server, self._console_task)
         logger.info("stopped", action="stop", entries_lost=lost)
         return 1 if lost else 0
 
@@ -214,15 +211,11 @@ class Auditor:
             field_patterns=map(compile_pattern, redact.field_patterns),
             value_patterns=redact.compiled_values(),
         )
-        playbooks, cluster = config.compile(), config.global_config.cluster_name or self.settings.cluster_name
-
-        def evaluate(change: Change, redactor: Redactor) -> list[Any]:
-            return list(playbooks.evaluate(change, redactor, cluster))
-
+        cluster = config.global_config.cluster_name or self.settings.cluster_name
         return Rules(
             selects=config.record.compile(),
             keeps_status=config.record.status,
-            evaluate=evaluate,
+            evaluate=functools.partial(config.compile().evaluate, cluster=cluster),
             redactor=redactor,
             cluster=cluster,
         )
@@ -312,22 +305,6 @@ def _serve(server: Listener, sock: socket.socket, name: str) -> asyncio.Task[Non
     task: asyncio.Task[None] = asyncio.create_task(server.serve(sockets=[sock]), name=name)
     task.add_done_callback(_report_end)
     return task
-
-
-async def _hang_up(server: Listener, task: asyncio.Task[None]) -> None:
-    """Stop a listener as its requests end, without waiting for clients that are silent.
-
-    TLS says goodbye, and the event loop waits 30 s for the client to say so too. A client that is idle may do that
-    before its next request only.
-    """
-    stopping = asyncio.create_task(stop(server, task))
-    silent = set[Any]()
-    while not (await asyncio.wait({stopping}, timeout=_GOODBYE_SECONDS))[0]:
-        for connection in silent & server.server_state.connections:
-            connection.transport.abort()
-        silent = {each for each in server.server_state.connections if each.transport.is_closing()}
-    # A listener that had ended before is in the log; what waits in the journal must still be written.
-    await asyncio.gather(stopping, return_exceptions=True)
 
 
 def _address(sock: socket.socket) -> str:

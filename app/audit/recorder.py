@@ -48,7 +48,10 @@ class Routed(Protocol):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What the configuration says, compiled; replaced as a whole when the configuration changes."""
+    """What the configuration says, compiled; replaced as a whole when the configuration changes.
+
+    `selects` never takes an update that changes nothing, or only the status unless `keeps_status`.
+    """
 
     selects: Callable[[Change], bool]
     keeps_status: bool
@@ -186,9 +189,9 @@ class Recorder:
         change = self._interpret(review)
         redactor = rules.redactor if change.operation == "UPDATE" else rules.redactor.for_one_review()
         routed = () if change.dry_run else rules.evaluate(change, redactor)
-        deltas = self._recorded_deltas(change, bool(routed), rules)
-        if not routed and not (_says_something(change, deltas) and rules.selects(change)):
+        if not routed and not rules.selects(change):
             return None
+        deltas = self._recorded_deltas(change, bool(routed), rules)
         now = time.time_ns()
         sequence, entry_id = self._ids.next(now // 1_000_000, self._random())
         entry = _entry(entry_id, now, review.request.uid, change, deltas, routed, redactor, rules.cluster)
@@ -229,12 +232,6 @@ def _tell(future: asyncio.Future[Answer], answer: Answer) -> None:
 def _without_objects(review: Review) -> Review:
     request = msgspec.structs.replace(review.request, object=None, old_object=None)
     return Review(request, review.api_version, truncated=True)
-
-
-def _says_something(change: Change, deltas: tuple[Delta, ...]) -> bool:
-    """Tell a change from an update that only did what every write does."""
-    comparable = change.old is not None and change.new is not None
-    return bool(deltas) or change.operation != "UPDATE" or not comparable
 
 
 @functools.lru_cache(maxsize=2)

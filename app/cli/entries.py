@@ -26,9 +26,9 @@ from app.cli.output import (
 from app.core.change import Entry
 from app.core.identity import first_sequence_at, sequence_of
 from app.core.kinds import canonical
-from app.core.moments import parse_moment
+from app.core.moments import milliseconds, parse_moment
 from app.core.paths import compile_pattern
-from app.store.deliveries import deliveries_of, milliseconds
+from app.store.deliveries import deliveries_of
 from app.store.ledger import Ledger, Query
 
 entries_app = typer.Typer(no_args_is_help=True, help="List, show and follow what was recorded.")

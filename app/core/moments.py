@@ -1,4 +1,4 @@
-"""Times as people write them."""
+"""Times as people write them, and as they are stored."""
 
 from __future__ import annotations
 
@@ -33,3 +33,18 @@ def parse_moment(text: str, now: datetime, zone: tzinfo = UTC) -> datetime:
         raise ValueError(
             f"{text[:40]!r} is not a time; write how long ago (90m, 2h, 7d), a date (2026-01-31), or RFC 3339"
         ) from error
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return unix milliseconds, the unit of time in the journal and in identifiers."""
+    return int(moment.timestamp() * 1000)
+
+
+def moment_at(unix_milliseconds: int) -> datetime:
+    """Return the time that unix milliseconds mean."""
+    return datetime.fromtimestamp(unix_milliseconds / 1000, UTC)
+
+
+def written(unix_milliseconds: int) -> str:
+    """Return RFC 3339 with milliseconds, as people get it."""
+    return moment_at(unix_milliseconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
-from app.store.deliveries import milliseconds
+from app.core.moments import milliseconds
 
 PATIENCE: Final = timedelta(hours=24)
 """How long a sink may be missing: a mistaken edit is mended by then, and nothing is kept for good for nobody."""

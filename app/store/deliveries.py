@@ -15,6 +15,7 @@ import structlog
 from app.core.delivery import Claimed, ClaimResult, Delivery, DeliveryState, Settlement
 from app.core.finding import Notification
 from app.core.identity import entry_id
+from app.core.moments import milliseconds, moment_at, written
 from app.store.database import connect_editor
 from app.store.encoding import UNREADABLE, read_entry, read_finding, read_finding_head
 from app.store.journal import Journal
@@ -42,21 +43,6 @@ _LIST: Final = """
         d.last_error
     FROM deliveries AS d JOIN findings AS f ON f.seq = d.seq AND f.ordinal = d.ordinal
 """
-
-
-def milliseconds(moment: datetime) -> int:
-    """Return unix milliseconds, the unit of time in the journal."""
-    return int(moment.timestamp() * 1000)
-
-
-def moment(unix_milliseconds: int) -> datetime:
-    """Return the time that a number of the journal means."""
-    return datetime.fromtimestamp(unix_milliseconds / 1000, UTC)
-
-
-def written(unix_milliseconds: int) -> str:
-    """Return RFC 3339 with milliseconds, as people get it."""
-    return moment(unix_milliseconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class DeliveryQueue:
@@ -93,7 +79,7 @@ class DeliveryQueue:
         await self._bury([each for each in read if isinstance(each, Settlement)])
         return ClaimResult(
             deliveries=tuple(each for each in read if isinstance(each, Claimed)),
-            next_due=None if next_due is None else moment(next_due),
+            next_due=None if next_due is None else moment_at(next_due),
         )
 
     async def _bury(self, unreadable: Sequence[Settlement]) -> None:

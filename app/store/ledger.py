@@ -109,16 +109,11 @@ class Ledger:
         found: list[msgspec.Raw] = []
         for row in rows:
             document = inflated(row[0])
-            if read_document(row[0])["id"].startswith(beginning.lower()):
+            if msgspec.json.decode(document)["id"].startswith(beginning.lower()):
                 found.append(msgspec.Raw(document))
             if len(found) > 1:
                 break
         return found
-
-    @staticmethod
-    def sequence(entry_id: str) -> int:
-        """Return the place of an entry in the ledger; raises ValueError for what is no id."""
-        return sequence_of(entry_id)
 
     def after(self, sequence: int, limit: int) -> list[tuple[int, msgspec.Raw]]:
         """Return what came after a sequence number, oldest first: for following the ledger."""

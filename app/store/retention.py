@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from app.core.identity import first_sequence_at
-from app.store.deliveries import milliseconds
+from app.core.moments import milliseconds
 
 _STEP: Final = 500
 _PAGES: Final = 4096

@@ -16,9 +16,9 @@ from app.core.change import Entry, Operation
 from app.core.delivery import Delivery, DeliveryState
 from app.core.identity import sequence_of
 from app.core.kinds import canonical
-from app.core.moments import parse_moment
+from app.core.moments import milliseconds, parse_moment
 from app.core.paths import compile_pattern
-from app.store.deliveries import deliveries_of, list_deliveries, milliseconds
+from app.store.deliveries import deliveries_of, list_deliveries
 from app.store.ledger import Ledger
 from app.store.ledger import Query as LedgerQuery
 from app.web.parameters import only_known

@@ -16,6 +16,8 @@ KEEP_ALIVE_SECONDS: Final = 120
 """client-go drops idle connections after 90 s; ours must not be the side that closes a connection in use."""
 
 _BACKLOG: Final = 2048
+_GOODBYE_SECONDS: Final = 0.5
+"""How long a client may take to answer the end of its idle connection."""
 
 
 class AddressInUseError(OSError):
@@ -70,6 +72,14 @@ def listener(app: Any, *, tls: ssl.SSLContext | None = None) -> Listener:
 
 
 async def stop(server: Listener, task: asyncio.Task[None]) -> None:
-    """Let requests in progress finish, then close the listener."""
+    """Close a listener as its requests end, without waiting for clients that are silent.
+
+    TLS says goodbye, and the event loop waits 30 s for the client to say so too. A client that is idle may do that
+    before its next request only. A listener that had ended with an error before is no error here.
+    """
     server.should_exit = True
-    await task
+    silent = set[Any]()
+    while not (await asyncio.wait({task}, timeout=_GOODBYE_SECONDS))[0]:
+        for connection in silent & server.server_state.connections:
+            connection.transport.abort()
+        silent = {each for each in server.server_state.connections if each.transport.is_closing()}

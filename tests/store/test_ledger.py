@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from app.core.change import FieldChange, Resource, User
-from app.core.identity import EntryIds
+from app.core.identity import EntryIds, sequence_of
 from app.store import ledger as ledger_module
 from app.store.database import StoreError
 from app.store.encoding import inflated, read_entry
@@ -176,10 +176,10 @@ async def test_an_entry_is_found_by_the_beginning_of_its_id(journal: Journal, le
 async def test_what_came_after_an_entry_is_followed_oldest_first(journal: Journal, ledger: Ledger) -> None:
     made = [await kept(journal) for _ in range(4)]
 
-    followed = ledger.after(ledger.sequence(made[0]), limit=2)
+    followed = ledger.after(sequence_of(made[0]), limit=2)
 
     assert [msgspec.json.decode(document)["id"] for _, document in followed] == made[1:3]
-    assert ledger.newest() == ledger.sequence(made[3])
+    assert ledger.newest() == sequence_of(made[3])
 
 
 def test_an_empty_ledger_has_nothing(ledger: Ledger) -> None:
