@@ -1,10 +1,9 @@
 """The journal: appends that are durable when they return, and the queue of deliveries.
 
 One thread owns the writing connection. All that waits at one moment shares one transaction and one sync (group
-commit), so the price of durability is paid per batch. A batch is handed over when the writer is idle and a whole turn
-of the event loop brought nothing new: a lone record is written at once, a crowd is written together. Rows of a batch
-go in as multi-row inserts: a statement per row would give up and win back the interpreter lock each time, which under
-load costs more than the insert.
+commit), so the price of durability is paid per batch: what one turn of the event loop brought, and what came while the
+writer was busy. Rows of a batch go in as multi-row inserts: a statement per row would give up and win back the
+interpreter lock each time, which under load costs more than the insert.
 """
 
 from __future__ import annotations
@@ -34,9 +33,6 @@ Appended = Literal["recorded", "pending", "lost"]
 """What became of a record: durable; waiting for the disk; given up because too much waits already."""
 
 _BATCH: Final = 256
-_LINGER_SECONDS: Final = 0.002
-"""How long a batch may grow while every turn of the event loop brings more; within the budget by far."""
-
 _ROWS: Final = 64
 """Rows that one statement inserts, at most."""
 
@@ -133,7 +129,6 @@ class Journal:
         self._observer = observer or JournalObserver()
         self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._next: _Batch = []
-        self._next_since = 0.0
         self._writing = False
         self._armed = False
         self._idle = asyncio.Event()
@@ -221,25 +216,17 @@ class Journal:
         return await future
 
     def _take(self, item: _Append | _Call[Any]) -> None:
-        if not self._next:
-            self._next_since = self._loop.time()
         self._next.append(item)
         self._arm()
 
     def _arm(self) -> None:
         if self._next and not self._armed and not self._writing:
             self._armed = True
-            self._loop.call_soon(self._hand_over, len(self._next))
+            self._loop.call_soon(self._hand_over)
 
-    def _hand_over(self, seen: int) -> None:
-        """Give the batch to the writer, unless this turn of the event loop made it grow and it may grow further."""
+    def _hand_over(self) -> None:
+        """Give what this turn of the event loop brought to the writer."""
         self._armed = False
-        size = len(self._next)
-        if self._writing or not size:
-            return
-        if seen < size < _BATCH and self._loop.time() - self._next_since < _LINGER_SECONDS:
-            self._arm()
-            return
         self._writing = True
         self._queue.put(self._next[:_BATCH])
         self._next = self._next[_BATCH:]
