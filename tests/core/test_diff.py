@@ -134,3 +134,29 @@ def test_the_order_of_keys_in_the_input_does_not_matter(old: Any, new: Any) -> N
     shuffled = json.loads(json.dumps(new), object_pairs_hook=lambda pairs: dict(reversed(pairs)))
 
     assert told(old, new) == told(old, shuffled)
+
+
+def test_what_names_a_value_is_known_of_every_element_inside_it() -> None:
+    old, new = ([{"name": "part", "text": text}] for text in ("old", "new"))
+
+    (delta,) = diff({"name": "DB_PASSWORD", "value": old}, {"name": "DB_PASSWORD", "value": new})
+
+    assert "DB_PASSWORD" in delta.context
+
+
+def test_a_very_long_list_in_another_order_is_told_as_a_whole() -> None:
+    old = {"items": [{"name": str(number)} for number in range(1001)]}
+    new = {"items": old["items"][::-1]}
+
+    assert [(delta.op, delta.old, delta.new) for delta in diff(old, new)] == [("replace", old["items"], new["items"])]
+    assert applied(old, new) == json.dumps(new, sort_keys=True)
+
+
+def test_a_long_list_in_another_order_is_told_by_its_keys() -> None:
+    old = {"items": [{"name": str(number)} for number in range(1000)]}
+    new = {"items": old["items"][::-1]}
+
+    (delta,) = diff(old, new)
+
+    assert delta.new == [str(number) for number in range(999, -1, -1)]
+    assert applied(old, new) == json.dumps(new, sort_keys=True)

@@ -66,6 +66,16 @@ def test_a_second_signal_ends_the_drain_early(serve: Serve) -> None:
     assert server.stop() == 0
 
 
+def test_a_client_that_is_silent_does_not_hold_up_the_end(serve: Serve) -> None:
+    server = serve("", "--drain-seconds=0")
+    with server.client() as silent:
+        post(silent, set_image("web:1"))
+        server.signal(signal.SIGTERM)
+
+        assert server.exit_code() == 0
+    assert "timeout graceful shutdown exceeded" not in server.logs()
+
+
 def test_an_interrupt_ends_it_as_well(serve: Serve) -> None:
     server = serve()
 
