@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import ByteSize, Field, PositiveFloat
+from pydantic import ByteSize, Field, HttpUrl, PositiveFloat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.telemetry.logs import LogFormat
@@ -17,30 +17,21 @@ PREFIX: Final = "KUBEWITNESS_"
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(BaseSettings):
-    """How this process runs. Every field is an option of `serve` too, which comes first."""
+class CommonSettings(BaseSettings):
+    """How a process runs, whichever it is. Every field is an option of its command too, which comes first."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     config: Path | None = Field(None, description="Configuration file (YAML); without one, everything is recorded.")
     data_dir: Path = Field(Path("data"), description="Folder of the journal.")
-    admission_host: str = Field("0.0.0.0", description="Address of the admission port (HTTPS).")  # noqa: S104
-    admission_port: Port = Field(10250, description="Port that the API server calls; 10250 passes most firewalls.")
     console_host: str = Field("127.0.0.1", description="Address of the console port (HTTP).")
     console_port: Port = Field(8080, description="Port of the API, the metrics and the probes.")
-    tls_dir: Path = Field(Path("certs"), description="Folder with tls.crt and tls.key.")
     cluster_name: str = Field("", description="Name of the cluster in entries; globalConfig.cluster_name comes first.")
     synchronous: Literal["FULL", "NORMAL"] = Field(
         "FULL", description="FULL survives a power cut; NORMAL only the end of the process, but commits faster."
     )
     commit_budget_seconds: PositiveFloat = Field(1.0, description="How long an answer waits for its commit.")
-    drain_seconds: Annotated[float, Field(ge=0)] = Field(
-        15.0, description="How long to go on serving after SIGTERM, while the API server learns that we leave."
-    )
     flush_seconds: PositiveFloat = Field(10.0, description="How long to wait for the last commits and deliveries.")
-    max_body: ByteSize = Field(
-        ByteSize(8 * 1024 * 1024), description="Larger reviews are recorded without their objects."
-    )
     retention_days: Annotated[int, Field(ge=0)] = Field(
         90, description="Entries older than this are forgotten; 0 keeps them whatever their age."
     )
@@ -54,10 +45,55 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: LogFormat = Field("auto", description="console, json, or auto: console on a terminal.")
 
+    kubeconfig: Path | None = Field(
+        None,
+        description="How to reach the API server; in a cluster its service account is enough; else ~/.kube/config.",
+    )
+    lease_namespace: str = Field(
+        "", description="Namespace of the watcher's Leases; by default its own, or that of the kubeconfig's context."
+    )
+    lease_name: Annotated[str, Field(pattern=r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", max_length=200)] = Field(
+        "kubewitness-watcher", description="Name of the Lease by which replicas of the watcher choose their leader."
+    )
+    failed_job_max_age: Annotated[int, Field(ge=0)] = Field(
+        3600, description="Jobs that failed longer ago than so many seconds are not told, such as after a downtime."
+    )
+    log_lines: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        100, description="Last lines of each container's log that are kept of a failing Pod; 0 reads no logs."
+    )
+    log_bytes: ByteSize = Field(
+        ByteSize(32 * 1024), description="Last bytes of each container's log that are kept of a failing Pod."
+    )
+    ledger_url: HttpUrl | None = Field(
+        None, description="Console of the server whose ledger tells what changed before a failure."
+    )
+
     @property
     def retention_age(self) -> timedelta | None:
         """The age beyond which entries are forgotten."""
         return timedelta(days=self.retention_days) if self.retention_days else None
+
+
+class Settings(CommonSettings):
+    """How `serve` runs."""
+
+    admission_host: str = Field("0.0.0.0", description="Address of the admission port (HTTPS).")  # noqa: S104
+    admission_port: Port = Field(10250, description="Port that the API server calls; 10250 passes most firewalls.")
+    tls_dir: Path = Field(Path("certs"), description="Folder with tls.crt and tls.key.")
+    drain_seconds: Annotated[float, Field(ge=0)] = Field(
+        15.0, description="How long to go on serving after SIGTERM, while the API server learns that we leave."
+    )
+    max_body: ByteSize = Field(
+        ByteSize(8 * 1024 * 1024), description="Larger reviews are recorded without their objects."
+    )
+    watch: bool = Field(False, description="Watch Jobs, too: both programs in one process, for small installs.")
+
+
+class WatchSettings(CommonSettings):
+    """How `watch` runs: beside a server on one machine without further options."""
+
+    data_dir: Path = Field(Path("data-watch"), description="Folder of the watcher's own journal.")
+    console_port: Port = Field(8081, description="Port of the API, the metrics and the probes.")
 
 
 def environment() -> Mapping[str, str]:

@@ -47,12 +47,16 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What actions are about: a change, or a failed Job (`enriched` returns the blocks that an enricher attaches)."""
+    """What actions are about: a change, or a failed Job.
+
+    For a Job, `account` says in a sentence why it failed, and `enriched` returns the blocks that an enricher attaches.
+    """
 
     look: Look
     redactor: Redactor
     change: Change | None = None
     fields: FieldSelection | None = None
+    account: str = ""
     enriched: Callable[[JobEnricher], tuple[Block, ...]] | None = None
 
 
@@ -162,7 +166,7 @@ def _creation(parameters: CreateFinding) -> Step:
             blocks = _blocks(situation, change, NO_STATUS.select(change.deltas))
         draft = Draft(
             title=heading.render(situation.look),
-            description=description.render(situation.look) or (account(change) if change else ""),
+            description=description.render(situation.look) or (account(change) if change else situation.account),
             severity=parameters.severity,
             aggregation_key=key.render(situation.look),
             blocks=blocks,
@@ -206,15 +210,17 @@ def _enrichment(parameters: JobEnricher) -> Step:
         if situation.enriched is None:
             return drafts
         blocks = situation.enriched(parameters)
-        drafted = drafts or (_job_failed(situation.look),)
+        drafted = drafts or (_job_failed(situation),)
         return tuple(msgspec.structs.replace(draft, blocks=draft.blocks + blocks) for draft in drafted)
 
     return step
 
 
-def _job_failed(look: Look) -> Draft:
+def _job_failed(situation: Situation) -> Draft:
+    look = situation.look
     return Draft(
         title=f"Job {look('namespace')}/{look('name')} failed",
+        description=situation.account,
         severity=Severity.HIGH,
         aggregation_key=JOB_FAILURE,
         type="ISSUE",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -25,7 +25,7 @@ from app.core.routing import Routes, SinkRule, compile_routes, finding_facts, ro
 from app.core.scope import Facts
 from app.core.single import Parameters
 from app.core.templates import Look
-from app.core.triggers import JOB_FAILURE, ObjectTrigger, TriggerItem
+from app.core.triggers import JOB_FAILURE, FailedJobTrigger, TriggerItem
 from app.core.wording import change_look
 
 TRACKER: Final = "json_change_tracker"
@@ -85,6 +85,28 @@ class RoutedFinding(msgspec.Struct, frozen=True):
     sinks: tuple[str, ...]
 
 
+class JobFiring(msgspec.Struct, frozen=True):
+    """A compiled on_job_failure: which Jobs are meant, and for how many seconds one finding is enough."""
+
+    test: Callable[[Facts], bool]
+    rate_limit: int
+
+
+class FailedJobSituation(msgspec.Struct, frozen=True, kw_only=True):
+    """A failed Job, of which playbooks are to speak; all redacted already.
+
+    `facts` are what scopes may ask (name, namespace, kind, labels, annotations, ...), `enriched` returns the blocks of
+    an enricher, `look` the values of template variables, and `account` says in a sentence why the Job failed.
+    `withheld` names the playbooks that keep silent, since their rate limit is used up.
+    """
+
+    facts: Facts
+    look: Look
+    account: str
+    enriched: Callable[[JobEnricher], tuple[Block, ...]]
+    withheld: Collection[str] = ()
+
+
 class CompiledPlaybook(msgspec.Struct, frozen=True):
     """A playbook ready to be evaluated."""
 
@@ -94,7 +116,7 @@ class CompiledPlaybook(msgspec.Struct, frozen=True):
     sinks: tuple[str, ...] | None
     stop: bool
     status: bool
-    jobs: tuple[Callable[[Facts], bool], ...]
+    jobs: tuple[JobFiring, ...]
     enrichers: tuple[JobEnricher, ...]
 
     def fired(self, change: Change) -> Firing | None:
@@ -175,27 +197,37 @@ class Playbooks:
 
     def wanted_enrichers(self, job: Facts) -> tuple[JobEnricher, ...]:
         """Return, without repeats, what `evaluate_failed_job` will ask to be attached for this Job."""
-        wanted = (enricher for playbook in self._about(job) for enricher in playbook.enrichers)
+        wanted = (enricher for playbook, _ in self._about(job) for enricher in playbook.enrichers)
         return tuple(dict.fromkeys(wanted))
 
-    def evaluate_failed_job(
-        self, job: Facts, enriched: Callable[[JobEnricher], tuple[Block, ...]], redactor: Redactor, look: Look
-    ) -> list[RoutedFinding]:
-        """Return what the playbooks say about a failed Job, and to whom.
+    def rate_limits(self, job: Facts) -> dict[str, int]:
+        """Return for how many seconds one finding of a playbook is enough, by the playbook's label."""
+        return {playbook.label: firing.rate_limit for playbook, firing in self._about(job) if firing.rate_limit}
 
-        `job` holds the facts that scopes may ask (name, namespace, kind, labels, annotations, ...), `enriched` returns
-        the blocks of an enricher, and `look` the values of template variables; all redacted already.
-        """
+    def evaluate_failed_job(self, situation: FailedJobSituation, redactor: Redactor) -> list[RoutedFinding]:
+        """Return what the playbooks say about a failed Job, and to whom."""
         told: list[RoutedFinding] = []
-        for playbook in self._about(job):
-            drafts = playbook.drafts(Situation(look=look, redactor=redactor, enriched=enriched))
-            told.extend(self._routed(playbook, draft, job) for draft in drafts)
+        for playbook, _ in self._about(situation.facts):
+            drafts = playbook.drafts(
+                Situation(
+                    look=situation.look,
+                    redactor=redactor,
+                    account=situation.account,
+                    enriched=situation.enriched,
+                )
+            )
+            if playbook.label not in situation.withheld:
+                told.extend(self._routed(playbook, draft, situation.facts) for draft in drafts)
             if drafts and playbook.stop:
                 break
         return told
 
-    def _about(self, job: Facts) -> Iterator[CompiledPlaybook]:
-        return (playbook for playbook in self._playbooks if any(test(job) for test in playbook.jobs))
+    def _about(self, job: Facts) -> Iterator[tuple[CompiledPlaybook, JobFiring]]:
+        for playbook in self._playbooks:
+            for firing in playbook.jobs:
+                if firing.test(job):
+                    yield playbook, firing
+                    break
 
     def _told(
         self, candidates: tuple[CompiledPlaybook, ...], change: Change, redactor: Redactor, cluster: str
@@ -253,9 +285,9 @@ def _compile(playbook: Playbook, receivers: Iterator[str]) -> CompiledPlaybook:
         stop=playbook.stop,
         status=any(map(asks_for_status, actions)),
         jobs=tuple(
-            object_test(parameters)
-            for name, parameters in playbook.chosen_triggers
-            if name == JOB_FAILURE and isinstance(parameters, ObjectTrigger)
+            JobFiring(object_test(parameters), parameters.rate_limit or 0)
+            for _, parameters in playbook.chosen_triggers
+            if isinstance(parameters, FailedJobTrigger)
         ),
         enrichers=tuple(action for action in actions if isinstance(action, JobEnricher)),
     )

@@ -64,6 +64,18 @@ class ObjectTrigger(Parameters):
     scope: Annotated[ChangeScope | None, Field(description="Who, what and where, by regular expressions.")] = None
 
 
+class FailedJobTrigger(ObjectTrigger):
+    """Which failed Jobs are meant."""
+
+    rate_limit: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="At most one finding in so many seconds for Jobs of the same owner (its CronJob, or its name).",
+        ),
+    ] = None
+
+
 class ChangeTrigger(ObjectTrigger):
     """Which changes are meant."""
 
@@ -143,7 +155,7 @@ def _choices() -> Iterator[tuple[str, tuple[type[Parameters], str]]]:
         yield f"{ANY_RESOURCE}_{operation}", (ChangeTrigger, _says("Any resource (but upkeep like leases)", operation))
         yield f"on_resource_{operation}", (CustomResourceTrigger, _says("A resource of this kind", operation))
     yield RESOURCE_OPERATION, (OperationTrigger, "One of these operations was done to one of these resources.")
-    yield JOB_FAILURE, (ObjectTrigger, "A Job failed for good; fires once per Job.")
+    yield JOB_FAILURE, (FailedJobTrigger, "A Job failed for good; fires once per Job.")
 
 
 def _says(subject: str, operation: str) -> str:
