@@ -5,13 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.core.evidence import PodEvidence
 from app.core.identity import EntryIds
-from app.store import absent, deliveries, retention
+from app.store import absent, deliveries, evidence, retention
 from app.store.database import IncompatibleSchemaError, connect_reader, connect_writer, migrate, migrations
 from app.store.ledger import Ledger, Query
 from tests.store.observed import stored
@@ -53,6 +55,19 @@ def test_the_steps_from_any_version_lead_to_the_schema_of_a_new_file(path: Path,
     with closing(connect_writer(path, "FULL")) as old, closing(connect_writer(tmp_path / "new.db", "FULL")) as new:
         assert schema(old) == schema(new)
         assert migrate(old) == VERSIONS[-1]
+
+
+def test_a_journal_of_the_first_release_keeps_its_entries_and_can_hold_evidence(path: Path) -> None:
+    at_version(path, 1)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO entries VALUES (7, 'Pod', 'shop', 'web', 'alice', 'CREATE', '{}')")
+
+    with closing(connect_writer(path, "FULL")) as connection:
+        evidence.keep(connection, "job", PodEvidence(uid="pod", name="crash"), datetime.now(UTC))
+
+        assert stored(path) == [7]
+        assert [pod.name for pod in evidence.held(connection, "job")] == ["crash"]
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSIONS[-1],)
 
 
 def test_a_step_that_fails_leaves_the_version_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
