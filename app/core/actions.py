@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, Secret, Se
 
 from app.core.fields import FieldPattern
 from app.core.finding import Severity
+from app.core.scope import compile_regex
 from app.core.single import Parameters, SingleKey, single_key_model
 from app.core.templates import compile_template
 
@@ -27,12 +28,17 @@ def _checked_template(text: str) -> str:
     return text
 
 
+def _checked_regex(pattern: str) -> str:
+    return compile_regex(pattern).pattern
+
+
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
 TemplateText = Annotated[str, AfterValidator(_checked_template)]
 NonEmptyTemplate = Annotated[str, Field(min_length=1), AfterValidator(_checked_template)]
+Regex = Annotated[str, Field(min_length=1), AfterValidator(_checked_regex)]
 SeverityName = Annotated[Severity, BeforeValidator(_upper)]
 
 
@@ -92,11 +98,11 @@ class JobEnricher(Parameters):
 
 
 class JobInfoEnricher(JobEnricher):
-    """Attach the Job's spec and status."""
+    """Attach what the Job was to do and how far it got, where it comes from, and who changed that last."""
 
 
 class JobEventsEnricher(JobEnricher):
-    """Attach the Job's recent Events."""
+    """Attach the Job's recent Events: warnings first, newest last."""
 
     max_events: Annotated[int, Field(ge=1, le=500, description="Newest events to attach.")] = 8
     included_types: Annotated[
@@ -104,11 +110,35 @@ class JobEventsEnricher(JobEnricher):
     ] = ("Normal", "Warning")
 
 
+class Replacement(Parameters):
+    """What is replaced in logs."""
+
+    name: Annotated[str, Field(description="Stands for it, with the style NAMED.")] = "Redacted"
+    regex: Annotated[Regex, Field(description="Regular expression of what to replace.")]
+
+
 class JobPodEnricher(JobEventsEnricher):
-    """Attach the logs and Events of the Job's newest Pod."""
+    """Attach how the Job's Pods ended, their Events, and the ends of the logs of the newest ones that failed.
+
+    Logs are redacted before anything here is done to them. By default those of every container and of its last two
+    runs are attached, whether or not the Pods are still there.
+    """
 
     logs: Annotated[bool, Field(description="Attach the logs.")] = True
     events: Annotated[bool, Field(description="Attach the events.")] = True
+    container_name: Annotated[str | None, Field(description="Attach only the logs of this container.")] = None
+    previous: Annotated[
+        bool | None,
+        Field(description="true: only logs of the run before a restart; false: only of the last run; else both."),
+    ] = None
+    filter_regex: Annotated[Regex | None, Field(description="Attach only the log lines that this matches.")] = None
+    regex_replacer_patterns: Annotated[
+        tuple[Replacement, ...] | None, Field(description="What to replace in logs, in this order.")
+    ] = None
+    regex_replacement_style: Annotated[
+        Literal["SAME_LENGTH_ASTERISKS", "NAMED"] | None,
+        Field(description="Replace by asterisks (the default), or by the name in brackets: [EMAIL]."),
+    ] = None
 
 
 ACTIONS: Final[dict[str, type[Parameters]]] = {
