@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 from collections.abc import Sequence
@@ -87,15 +88,19 @@ class ControlPlane:
         *,
         service_cidr: str = SERVICE_CIDR,
         api_server_flags: Sequence[str] = (),
+        manager_flags: Sequence[str] = (),
     ) -> None:
         self.programs = programs
         self.directory = directory
         self._service_cidr = service_cidr
         self._extra_flags = tuple(api_server_flags)
+        self._extra_manager_flags = tuple(manager_flags)
         self._etcd_port, self._peer_port, api_server_port, self._manager_port = free_ports(4)
         self.url = f"https://127.0.0.1:{api_server_port}"
         self._identities = Identities(directory=directory / "identities")
-        self._processes = Processes(directory)
+        # Apart, because the API server can be restarted alone.
+        self._etcd, self._api_server, self._manager = (Processes(directory) for _ in range(3))
+        self._api_server_process_id = 0
 
     def __enter__(self) -> Self:
         write_identities(self._identities.directory, url=self.url, addresses=("127.0.0.1",))
@@ -155,26 +160,47 @@ class ControlPlane:
 
     def log(self, process: str = "kube-apiserver") -> str:
         """Return what a process has printed so far."""
-        return self._processes.log(process)
+        return self._api_server.log(process)
+
+    def restart_api_server(self) -> None:
+        """Kill the API server, start it again at the same address, and return when it is ready."""
+        os.kill(self._api_server_process_id, signal.SIGKILL)
+        self._api_server.stop()
+        self._start_api_server()
 
     def stop(self) -> None:
         """End the processes of this control plane; does nothing when there are none."""
-        self._processes.stop()
+        # The API server waits for those who watch, so that they go first.
+        for processes in (self._manager, self._api_server, self._etcd):
+            processes.stop()
 
     def _start(self) -> None:
-        self._processes.start("etcd", self.programs.etcd, self._etcd_flags())
-        self._processes.start("kube-apiserver", self.programs.api_server, self._api_server_flags())
-        self._wait_for("/readyz")
+        self._etcd.start("etcd", self.programs.etcd, self._etcd_flags())
+        self._start_api_server()
         if self.programs.controller_manager is not None:
             manager = self.programs.controller_manager
-            self._processes.start("kube-controller-manager", manager, self._manager_flags(manager))
+            self._manager.start("kube-controller-manager", manager, self._manager_flags(manager))
             # Before its namespace has a service account no Pod is accepted.
             self._wait_for("/api/v1/namespaces/default/serviceaccounts/default")
         self.kubectl("create", "clusterrolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice")
 
+    def _start_api_server(self) -> None:
+        self._api_server_process_id = self._api_server.start(
+            "kube-apiserver", self.programs.api_server, self._api_server_flags()
+        )
+        self._wait_for("/readyz")
+
     def _wait_for(self, path: str) -> None:
         with self.client() as client:
-            self._processes.wait_until(lambda: _answers(client, path), path, timeout=START_TIMEOUT)
+            self._api_server.wait_until(lambda: self._answers(client, path), path, timeout=START_TIMEOUT)
+
+    def _answers(self, client: httpx.Client, path: str) -> bool:
+        self._etcd.require_running()
+        self._manager.require_running()
+        try:
+            return client.get(path).is_success
+        except httpx.TransportError:
+            return False
 
     def _etcd_flags(self) -> list[str]:
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
@@ -204,6 +230,10 @@ class ControlPlane:
             f"--service-account-key-file={identities.key('service-accounts')}",
             f"--service-account-signing-key-file={identities.key('service-accounts')}",
             "--service-account-issuer=https://kubernetes.default.svc",
+            # A node of tests is on this machine, under no name. It is asked for logs.
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--kubelet-client-certificate={identities.certificate('apiserver')}",
+            f"--kubelet-client-key={identities.key('apiserver')}",
             "--authorization-mode=RBAC",
             "--allow-privileged=true",
         ]
@@ -227,6 +257,7 @@ class ControlPlane:
             f"--secure-port={self._manager_port}",
             *_insecure_port_flag(manager),
             "--controllers=*,-nodeipam,-route,-cloud-node-lifecycle",
+            *self._extra_manager_flags,
         ]
 
 
@@ -238,10 +269,3 @@ def _insecure_port_flag(manager: Path) -> list[str]:
     printed = subprocess.run([str(manager), "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
     minor = int(printed.split("v1.")[1].split(".")[0])
     return ["--port=0"] if minor < 24 else []  # noqa: PLR2004  see above
-
-
-def _answers(client: httpx.Client, path: str) -> bool:
-    try:
-        return client.get(path).is_success
-    except httpx.TransportError:
-        return False

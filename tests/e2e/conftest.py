@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ import pytest
 from app.cli.controlplane import ControlPlane, ControlPlaneError, Programs
 from tests.e2e.auditor import Auditor, Document
 from tests.e2e.environment import Environment
+from tests.e2e.jobs import Jobs
+from tests.e2e.kubelet import Kubelet
 from tests.e2e.webhooks import Webhook
 
 PLAYBOOKS: Final = """
@@ -79,8 +82,23 @@ def programs() -> Programs:
 
 @pytest.fixture(scope="session")
 def cluster(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(programs, tmp_path_factory.mktemp("cluster")) as running:
+    # The Job controller may fail many Jobs at once; by default it makes 20 requests per second.
+    flags = ("--kube-api-qps=500", "--kube-api-burst=1000")
+    with ControlPlane(programs, tmp_path_factory.mktemp("cluster"), manager_flags=flags) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def kubelet(cluster: ControlPlane) -> Iterator[Kubelet]:
+    with Kubelet(cluster) as running:
+        yield running
+
+
+@pytest.fixture
+def jobs(cluster: ControlPlane, kubelet: Kubelet, numbers: Iterator[int]) -> Iterator[Jobs]:
+    """Return a namespace of its own for Jobs."""
+    with closing(Jobs(cluster, kubelet, f"jobs-{next(numbers)}")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
