@@ -13,7 +13,7 @@ from app.core.durations import relative
 from app.core.finding import Block, TableBlock, TextBlock
 from app.core.job_events import CELL_LIMIT
 from app.core.raw import items, moment, string
-from app.core.text import change, one_line, shorten
+from app.core.text import change, one_line
 
 CHANGES_SHOWN: Final = 10
 FIELD_LIMIT: Final = 200
@@ -102,9 +102,9 @@ def _sentence(subject: str, told: RecordedChange, at: datetime) -> str:
     rest = f"; and {more} more field{'' if more == 1 else 's'}" if more > 0 else ""
     verb = {"CREATE": "was created", "DELETE": "was deleted"}.get(told.operation, "changed")
     when = relative(told.at, at).replace("before", "before the failure")
-    body = one_line(f"{subject} {verb} {when}, by {told.who}{f': {fields}{rest}' if fields else ''}", CELL_LIMIT)
+    body = one_line(f"{subject} {verb} {when}, by {told.who}{f': {fields}{rest}' if fields else ''}", CELL_LIMIT - 1)
     return body if body.endswith("…") else f"{body}."
 
 
 def _row(told: RecordedChange, at: datetime) -> tuple[str, ...]:
-    return relative(told.at, at), one_line(told.who, CELL_LIMIT), shorten(one_line(told.what, CELL_LIMIT), CELL_LIMIT)
+    return relative(told.at, at), one_line(told.who, CELL_LIMIT), one_line(told.what, CELL_LIMIT)
