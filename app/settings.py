@@ -52,7 +52,7 @@ class CommonSettings(BaseSettings):
     lease_namespace: str = Field(
         "", description="Namespace of the watcher's Leases; by default its own, or that of the kubeconfig's context."
     )
-    lease_name: Annotated[str, Field(pattern=r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", max_length=200)] = Field(
+    lease_name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=200)] = Field(
         "kubewitness-watcher", description="Name of the Lease by which replicas of the watcher choose their leader."
     )
     failed_job_max_age: Annotated[int, Field(ge=0)] = Field(

@@ -23,7 +23,7 @@ LONG_MODULES: Final = {
 
 BROAD_HANDLERS: Final = {
     "app/audit/recorder.py": (2, "one review's fault must reach neither another review nor the cluster"),
-    "app/bootstrap.py": (1, "a fault in one round of background work must not end all that would follow"),
+    "app/bootstrap/process.py": (1, "a fault in one round of background work must not end all that would follow"),
     "app/config/reload.py": (1, "what cannot take effect must not end the watch of the file"),
     "app/delivery/dispatcher.py": (1, "a sink that cannot close must not keep the others from closing"),
     "app/delivery/worker.py": (2, "neither a failing queue nor a sink's bug may end the worker"),

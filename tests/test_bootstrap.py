@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from app import bootstrap
-from app.bootstrap import Auditor
+from app.bootstrap.auditor import Auditor
+from app.bootstrap.process import every
 from app.config.file import read
 from app.settings import Settings
 from app.store.absent import ERROR
@@ -62,7 +62,7 @@ async def running(directory: Path, certificates: Path, config: str = "", **optio
 
 
 def states(auditor: Auditor) -> dict[str, Check]:
-    return {name: check() for name, check in auditor.health._checks.items()}
+    return {name: check() for name, check in auditor.backbone.health._checks.items()}
 
 
 def metric(auditor: Auditor, name: str) -> float | None:
@@ -71,8 +71,8 @@ def metric(auditor: Auditor, name: str) -> float | None:
 
 async def test_all_is_well_at_first_and_the_size_is_told(tmp_path: Path, certificates: Path) -> None:
     async with running(tmp_path, certificates) as auditor:
-        await auditor._forget()
-        await auditor._measure_queue()
+        await auditor.backbone.forget()
+        await auditor.backbone.measure_queue()
 
         assert {check.state for check in states(auditor).values()} == {"ok"}
         assert (metric(auditor, "kubewitness_journal_size_bytes") or 0) >= 4096
@@ -82,14 +82,14 @@ async def test_all_is_well_at_first_and_the_size_is_told(tmp_path: Path, certifi
 async def test_a_journal_that_cannot_shrink_is_told_until_it_can(tmp_path: Path, certificates: Path) -> None:
     async with running(tmp_path, certificates, retention_days=0, retention_size=200_000) as auditor:
         for _ in range(30):
-            await auditor.journal.append(make_record("gone", cluster="x" * 2000))
-        await auditor.journal.append(make_record(object={"blob": random.Random(1).randbytes(200_000).hex()}))
-        await auditor._forget()
+            await auditor.backbone.journal.append(make_record("gone", cluster="x" * 2000))
+        await auditor.backbone.journal.append(make_record(object={"blob": random.Random(1).randbytes(200_000).hex()}))
+        await auditor.backbone.forget()
         over, over_metric = states(auditor)["journal"], metric(auditor, "kubewitness_journal_over_limit")
-        entries = await auditor.journal.call(lambda c: c.execute("SELECT count(*) FROM entries").fetchone()[0])
+        entries = await auditor.backbone.journal.call(lambda c: c.execute("SELECT count(*) FROM entries").fetchone()[0])
 
-        await auditor.journal.call(lambda c: c.execute("UPDATE deliveries SET state = 'dead'").rowcount)
-        await auditor._forget()
+        await auditor.backbone.journal.call(lambda c: c.execute("UPDATE deliveries SET state = 'dead'").rowcount)
+        await auditor.backbone.forget()
 
         assert entries == 31
         assert (over.state, over_metric) == ("degraded", 1)
@@ -102,14 +102,14 @@ async def test_deliveries_to_a_sink_that_is_not_configured_are_given_up_and_othe
     tmp_path: Path, certificates: Path
 ) -> None:
     async with running(tmp_path, certificates, HOOKS % "b") as auditor:
-        await auditor.dispatcher.close(timedelta(0))  # nobody sends anything here
-        await auditor.journal.append(make_record("gone", "same"))
-        await auditor._forget()
+        await auditor.backbone.dispatcher.close(timedelta(0))  # nobody sends anything here
+        await auditor.backbone.journal.append(make_record("gone", "same"))
+        await auditor.backbone.forget()
         age = "UPDATE absent_sinks SET since = 0", "UPDATE deliveries SET updated_at = 0"
-        await auditor.journal.call(lambda c: [c.execute(each).rowcount for each in age])
-        await auditor._forget()
+        await auditor.backbone.journal.call(lambda c: [c.execute(each).rowcount for each in age])
+        await auditor.backbone.forget()
 
-        with closing(connect_reader(auditor.journal.path)) as connection:
+        with closing(connect_reader(auditor.backbone.journal.path)) as connection:
             found = {each.sink: (each.state, each.last_error) for each in list_deliveries(connection, limit=9)}
         assert found == {"gone": ("dead", ERROR), "same": ("pending", "")}
 
@@ -118,15 +118,15 @@ async def test_a_sink_whose_options_stay_is_kept_when_the_configuration_changes(
     tmp_path: Path, certificates: Path
 ) -> None:
     async with running(tmp_path, certificates, HOOKS % "b") as auditor:
-        before = dict(auditor._sinks)
-        employed = {name: worker for name, (worker, _) in auditor.dispatcher._running.items()}
+        before = dict(auditor.backbone._sinks)
+        employed = {name: worker for name, (worker, _) in auditor.backbone.dispatcher._running.items()}
 
-        await auditor._apply(read((HOOKS % "c").encode(), "c.yaml", {}))
+        await auditor.backbone._apply(read((HOOKS % "c").encode(), "c.yaml", {}))
 
-        assert auditor._sinks["same"] is before["same"]
-        assert auditor._sinks["other"] is not before["other"]
-        assert auditor.dispatcher._running["same"][0] is employed["same"]
-        assert auditor.dispatcher._running["other"][0] is not employed["other"]
+        assert auditor.backbone._sinks["same"] is before["same"]
+        assert auditor.backbone._sinks["other"] is not before["other"]
+        assert auditor.backbone.dispatcher._running["same"][0] is employed["same"]
+        assert auditor.backbone.dispatcher._running["other"][0] is not employed["other"]
 
 
 @pytest.mark.parametrize("name", ["config", "certificate", "retention", "queue", "admission listener"])
@@ -141,7 +141,7 @@ async def test_background_work_that_ends_makes_the_process_unready(
         assert states(auditor)["tasks"] == Check(
             "unavailable", f"ended, which needs a restart; the log says why: {name}"
         )
-        assert auditor.health.report()[0] is False
+        assert auditor.backbone.health.report()[0] is False
 
 
 def failing(error: Exception, rounds: asyncio.Semaphore) -> Callable[[], Any]:
@@ -155,7 +155,7 @@ def failing(error: Exception, rounds: asyncio.Semaphore) -> Callable[[], Any]:
 @pytest.mark.parametrize("error", [OSError("disk"), ValueError("a fault of ours"), KeyError("x")])
 async def test_a_round_that_fails_is_followed_by_the_next(error: Exception) -> None:
     rounds = asyncio.Semaphore(0)
-    task = asyncio.create_task(bootstrap._every(0, failing(error, rounds)))
+    task = asyncio.create_task(every(0, failing(error, rounds)))
 
     async with asyncio.timeout(5):
         for _ in range(3):

@@ -81,12 +81,12 @@ def demo(
 
     With KUBEBUILDER_ASSETS set, a real API server is started instead, and driven with kubectl.
     """
-    from app import bootstrap  # noqa: PLC0415  `--help` needs no web server
+    from app.bootstrap.process import run  # noqa: PLC0415  `--help` needs no web server
     from app.telemetry.logs import configure  # noqa: PLC0415
 
     configure("warning")
     with told(), _explained():
-        code = bootstrap.run(lambda: _demo(directory.resolve(), once, (admission_port, console_port)))
+        code = run(lambda: _demo(directory.resolve(), once, (admission_port, console_port)))
     raise typer.Exit(code)
 
 
@@ -149,7 +149,7 @@ def _settings(directory: Path, ports: tuple[int, int]) -> Settings:
 
 
 async def _start(steps: _Steps, settings: Settings) -> Any:
-    from app.bootstrap import Auditor  # noqa: PLC0415  `--help` needs no web server
+    from app.bootstrap.auditor import Auditor  # noqa: PLC0415  `--help` needs no web server
     from app.web.server import AddressInUseError  # noqa: PLC0415
 
     auditor: Any = None
@@ -164,7 +164,7 @@ async def _start(steps: _Steps, settings: Settings) -> Any:
             auditor = Auditor(settings)
             await auditor.start()
         except AddressInUseError:
-            await auditor.journal.close(1)
+            await auditor.backbone.journal.close(1)
             settings = settings.model_copy(update={"admission_port": 0, "console_port": 0})
             auditor = Auditor(settings)
             await auditor.start()

@@ -44,8 +44,8 @@ Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of 
 Name = Annotated[str, typer.Option("--name", help="Name of the object.")]
 User = Annotated[str, typer.Option("--user", "-u", help="User name.")]
 Operation = Annotated[
-    Literal["CREATE", "UPDATE", "DELETE", "CONNECT"] | None,
-    typer.Option("--operation", help="What was done, in any case.", case_sensitive=False),
+    Literal["CREATE", "UPDATE", "DELETE", "CONNECT", "FAILED"] | None,
+    typer.Option("--operation", help="What was done, in any case; FAILED shows failed Jobs.", case_sensitive=False),
 ]
 PathPattern = Annotated[str, typer.Option("--path", help="Field that changed: images, spec.replicas, env[*].value ...")]
 Since = Annotated[str, typer.Option("--since", help="Not older than: 2h, 7d, yesterday, a date or RFC 3339.")]

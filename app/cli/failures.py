@@ -14,6 +14,7 @@ from rich.text import Text
 
 from app.audit.fingerprint_key import FingerprintKeyError
 from app.config.problems import ConfigError
+from app.kube.errors import KubernetesSetupError
 from app.settings import PREFIX
 from app.sinks.base import SinkSetupError
 from app.store.database import StoreError
@@ -27,6 +28,7 @@ _EXPLAINED: Final = (
     StoreError,
     AddressInUseError,
     FingerprintKeyError,
+    KubernetesSetupError,
 )
 """Errors whose message names the place and the remedy."""
 

@@ -14,7 +14,7 @@ from app.cli.deliveries import deliveries_app
 from app.cli.demo import demo
 from app.cli.entries import entries_app
 from app.cli.failures import USAGE, complain
-from app.cli.serve import serve
+from app.cli.serve import serve, watch
 from app.config.environment import is_no_text
 
 app = typer.Typer(
@@ -24,7 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A Kubernetes change auditor: it always says yes, and it remembers who changed what.",
 )
-app.command()(serve)
+app.command("serve")(serve)
+app.command("watch")(watch)
 app.command(short_help="Run the main job on this machine, without a cluster.")(demo)
 app.add_typer(entries_app, name="entries")
 app.add_typer(deliveries_app, name="deliveries")

@@ -1,59 +1,34 @@
-"""`kubewitness serve`: the service itself."""
+"""`kubewitness serve` and `kubewitness watch`: the service itself, and the watcher of failed Jobs."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import typer
-from pydantic import ByteSize
-
-from app.cli.failures import told
-from app.settings import PREFIX, Settings
+from app.cli.settings_command import settings_command
+from app.settings import Settings, WatchSettings
 
 
-def _option(name: str) -> Any:
-    field = Settings.model_fields[name]
-    shown = field.default.human_readable() if isinstance(field.default, ByteSize) else field.default
-    default = "" if shown in (None, "") else f"default: {shown}; "
-    return typer.Option(
-        f"--{name.replace('_', '-')}",
-        help=f"{field.description} ({default}env: {PREFIX}{name.upper()})",
-        show_default=False,
-    )
-
-
-def serve(
-    config: Annotated[Path | None, _option("config")] = None,
-    data_dir: Annotated[Path | None, _option("data_dir")] = None,
-    admission_host: Annotated[str | None, _option("admission_host")] = None,
-    admission_port: Annotated[int | None, _option("admission_port")] = None,
-    console_host: Annotated[str | None, _option("console_host")] = None,
-    console_port: Annotated[int | None, _option("console_port")] = None,
-    tls_dir: Annotated[Path | None, _option("tls_dir")] = None,
-    cluster_name: Annotated[str | None, _option("cluster_name")] = None,
-    synchronous: Annotated[Literal["FULL", "NORMAL"] | None, _option("synchronous")] = None,
-    commit_budget_seconds: Annotated[float | None, _option("commit_budget_seconds")] = None,
-    drain_seconds: Annotated[float | None, _option("drain_seconds")] = None,
-    flush_seconds: Annotated[float | None, _option("flush_seconds")] = None,
-    max_body: Annotated[str | None, _option("max_body")] = None,
-    retention_days: Annotated[int | None, _option("retention_days")] = None,
-    retention_size: Annotated[str | None, _option("retention_size")] = None,
-    fingerprint_key_file: Annotated[Path | None, _option("fingerprint_key_file")] = None,
-    log_level: Annotated[Literal["debug", "info", "warning", "error"] | None, _option("log_level")] = None,
-    log_format: Annotated[Literal["auto", "console", "json"] | None, _option("log_format")] = None,
-) -> None:
+def _serve(settings: Settings) -> int:
     """Take admission reviews, record them, and tell the sinks.
 
     Options come before KUBEWITNESS_* variables, which come before the defaults.
     """
-    given = {name: value for name, value in locals().items() if value is not None}
-    with told():
-        settings = Settings(**given)
-        # Imported here: `--help` and the reading commands need no web server.
-        from app import bootstrap  # noqa: PLC0415
-        from app.telemetry.logs import configure  # noqa: PLC0415
+    # Imported here: `--help` and the reading commands need no web server.
+    from app.bootstrap.auditor import serve  # noqa: PLC0415
+    from app.bootstrap.process import run  # noqa: PLC0415
 
-        configure(settings.log_level, settings.log_format)
-        code = bootstrap.run(lambda: bootstrap.serve(settings))
-    raise typer.Exit(code)
+    return run(lambda: serve(settings))
+
+
+def _watch(settings: WatchSettings) -> int:
+    """Watch Jobs, record those that fail for good with their evidence, and tell the sinks.
+
+    Runs beside `serve`, with a journal of its own; `serve --watch` does both. Of several replicas one tells, chosen by
+    a Lease. Options come before KUBEWITNESS_* variables, which come before the defaults.
+    """
+    from app.bootstrap.process import run  # noqa: PLC0415
+    from app.bootstrap.watching import watch  # noqa: PLC0415
+
+    return run(lambda: watch(settings))
+
+
+serve = settings_command(Settings, _serve)
+watch = settings_command(WatchSettings, _watch)

@@ -118,17 +118,15 @@ class Config(_Section):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is right in the file, and does less than its author may think."""
-        idle = [
-            playbook.label
-            for playbook in self.custom_playbooks
-            if any(name == JOB_FAILURE for name, _ in playbook.chosen_triggers)
-        ]
         notes = []
-        if idle:
-            notes.append(f"this version does not watch Jobs, so {JOB_FAILURE} never fires (in {', '.join(idle)})")
         if self.global_config.console_url is not None:
             notes.append("this version puts no links into notifications, so globalConfig.console_url is not used")
         return tuple(notes)
+
+    @property
+    def wants_failed_jobs(self) -> bool:
+        """Say whether a playbook needs the watcher."""
+        return any(name == JOB_FAILURE for playbook in self.custom_playbooks for name, _ in playbook.chosen_triggers)
 
     def compile(self) -> Playbooks:
         """Return the playbooks, ready to be evaluated, with the routing to the sinks."""

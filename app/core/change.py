@@ -1,4 +1,4 @@
-"""The words of the ledger: what one admission review said, as immutable values.
+"""The words of the ledger: what one admission review said, or how a Job failed, as immutable values.
 
 Every struct here is what people read as JSON from the API, the sinks and the command line, so field names are
 contracts. Optional fields that are empty are left out of the JSON.
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT", "FAILED"]
 ChangeOp = Literal["add", "remove", "replace"]
 
 
@@ -73,11 +73,13 @@ class FindingSummary(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """The immutable ledger record of one change.
+    """The immutable ledger record of one change, or of a Job that failed (operation `FAILED`).
 
     `id` is a UUIDv7 whose first 60 bits order entries by time of arrival. `at` is RFC 3339, UTC, microseconds.
-    `outcome` is `attempted`: an admission review precedes the write. `patch` is RFC 6902 and turns the recorded old
-    state into the new one; `object` is kept instead for CREATE, DELETE and CONNECT. All values are redacted already.
+    `outcome` is `attempted`: an admission review precedes the write; of a failed Job it is `observed`, since that was
+    read from the cluster, and nobody in particular did it: `user` is empty. `patch` is RFC 6902 and turns the recorded
+    old state into the new one; `object` is kept instead for CREATE, DELETE, CONNECT and FAILED. All values are redacted
+    already.
     """
 
     id: str

@@ -97,7 +97,7 @@ class FailedJobSituation(msgspec.Struct, frozen=True, kw_only=True):
 
     `facts` are what scopes may ask (name, namespace, kind, labels, annotations, ...), `enriched` returns the blocks of
     an enricher, `look` the values of template variables, and `account` says in a sentence why the Job failed.
-    `withheld` names the playbooks that keep silent, since their rate limit is used up.
+    `withheld` names the playbooks that do not fire, since their rate limit is used up.
     """
 
     facts: Facts
@@ -208,6 +208,8 @@ class Playbooks:
         """Return what the playbooks say about a failed Job, and to whom."""
         told: list[RoutedFinding] = []
         for playbook, _ in self._about(situation.facts):
+            if playbook.label in situation.withheld:
+                continue
             drafts = playbook.drafts(
                 Situation(
                     look=situation.look,
@@ -216,8 +218,7 @@ class Playbooks:
                     enriched=situation.enriched,
                 )
             )
-            if playbook.label not in situation.withheld:
-                told.extend(self._routed(playbook, draft, situation.facts) for draft in drafts)
+            told.extend(self._routed(playbook, draft, situation.facts) for draft in drafts)
             if drafts and playbook.stop:
                 break
         return told

@@ -98,6 +98,44 @@ class Metrics:
             registry=r,
         )
         self.forgotten = Counter("kubewitness_entries_forgotten", "Entries removed by retention.", registry=r)
+        self.leading = Gauge("kubewitness_watcher_leading", "1 if this replica tells failed Jobs.", registry=r)
+        self.failed_jobs = Counter(
+            "kubewitness_failed_jobs",
+            "Failed Jobs. result: told, elsewhere (another replica told it), old (failed longer ago than"
+            " --failed-job-max-age), before_first_start.",
+            ["result"],
+            registry=r,
+        )
+        self.failed_jobs_waiting = Gauge(
+            "kubewitness_failed_jobs_waiting", "Failed Jobs that are not yet known to be told.", registry=r
+        )
+        self.withheld = Counter(
+            "kubewitness_findings_withheld",
+            "Findings that a playbook's rate limit kept back; the entry is recorded all the same.",
+            ["playbook"],
+            registry=r,
+        )
+        self.watch_lists = Counter(
+            "kubewitness_watch_lists", "Lists that a watch began with, by reason.", ["resource", "reason"], registry=r
+        )
+        self.watch_connections = Counter(
+            "kubewitness_watch_reconnects", "Watches that were resumed, by reason.", ["resource", "reason"], registry=r
+        )
+        self.watch_contact = Gauge(
+            "kubewitness_watch_last_contact_timestamp_seconds",
+            "When the API server last sent anything over a watch; bookmarks come about every minute.",
+            ["resource"],
+            registry=r,
+        )
+        self.evidence_logs = Counter(
+            "kubewitness_evidence_logs", "Logs of failing containers that were read, or not.", ["result"], registry=r
+        )
+        self.evidence_dropped = Counter(
+            "kubewitness_evidence_dropped",
+            "Evidence that was given up before its Job was told.",
+            ["reason"],
+            registry=r,
+        )
         Gauge("kubewitness_build_info", "The version.", ["version"], registry=r).labels(__version__).set(1)
 
     def follow_journal(self, pending: Callable[[], int], seconds: Callable[[], float]) -> None:

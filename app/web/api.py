@@ -120,7 +120,7 @@ def _moment(text: str | None, name: str) -> int | None:
 def _operation(text: str) -> str:
     word = text.upper()
     if word and word not in get_args(Operation):
-        raise HTTPException(400, "operation takes CREATE, UPDATE, DELETE or CONNECT, in any case")
+        raise HTTPException(400, "operation takes CREATE, UPDATE, DELETE, CONNECT or FAILED, in any case")
     return word
 
 
@@ -130,7 +130,7 @@ def entry_query(
     name: Text = "",
     user: Annotated[str, Query(max_length=1024)] = "",
     operation: Annotated[
-        str, Query(description="CREATE, UPDATE, DELETE or CONNECT, in any case.", examples=["UPDATE"])
+        str, Query(description="CREATE, UPDATE, DELETE, CONNECT or FAILED (of Jobs), in any case.", examples=["UPDATE"])
     ] = "",
     path: Annotated[str, Query(max_length=1024, description="Field pattern, such as images or spec.replicas.")] = "",
     since: Moment = None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.telemetry.metrics import Metrics
+from app.web import light
 from app.web.health import Health
 
 
@@ -15,19 +15,18 @@ def router(health: Health, metrics: Metrics) -> APIRouter:
     routes = APIRouter(tags=["probes"])
 
     @routes.get("/livez", response_class=PlainTextResponse)
-    async def livez() -> str:
+    async def livez() -> Response:
         """Say that the process runs; depends on nothing else."""
-        return "ok"
+        return light.livez()
 
-    @routes.get("/readyz", responses={503: {"description": "Reviews should go elsewhere."}})
-    async def readyz() -> JSONResponse:
-        """Say whether reviews should come here, and the state of each part."""
-        ready, report = health.report()
-        return JSONResponse(report, status_code=200 if ready else 503)
+    @routes.get("/readyz", response_class=JSONResponse, responses={503: {"description": "It does not do its work."}})
+    async def readyz() -> Response:
+        """Say whether the process does its work (whether reviews should come here), and the state of each part."""
+        return light.readyz(health)
 
     @routes.get("/metrics", response_class=PlainTextResponse)
     def metrics_page() -> Response:
         """Return the metrics in Prometheus' text format."""
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return light.metrics_page(metrics)
 
     return routes

@@ -239,21 +239,21 @@ async def test_a_folder_that_cannot_be_watched_leaves_the_polling(tmp_path: Path
     assert follower.cluster == "a"
 
 
-IDLE = "customPlaybooks: [{triggers: [{on_job_failure: {}}], actions: [{job_info_enricher: {}}]}]\n"
+IDLE = "globalConfig: {console_url: 'https://witness.example.com'}\n"
 
 
-async def test_what_nothing_fires_is_logged_once_at_the_start_and_at_each_change(path: Path) -> None:
+async def test_what_is_not_used_is_logged_once_at_the_start_and_at_each_change(path: Path) -> None:
     write(path, IDLE)
     with structlog.testing.capture_logs() as logged:
         follower = Follower(path)
         await follower.watched.refresh()
         at_start = [each for each in logged if each["event"] == "config_notes"]
-        write(path, IDLE + GOOD % "b")
+        write(path, IDLE + "record: {status: true}\n")
         await follower.watched.refresh()
 
     assert [each["log_level"] for each in at_start] == ["warning"]
     assert at_start[0]["notes"] == [
-        "this version does not watch Jobs, so on_job_failure never fires (in on_job_failure)"
+        "this version puts no links into notifications, so globalConfig.console_url is not used"
     ]
     assert [each["event"] for each in logged].count("config_notes") == 2
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
 
 from app.core.actions import JobEnricher, JobEventsEnricher, JobInfoEnricher, JobPodEnricher
 from app.core.finding import Block, Finding, Severity, TextBlock
-from app.core.playbook import RoutedFinding
+from app.core.playbook import FailedJobSituation, RoutedFinding
 from app.core.scope import Facts
 from app.sinks.base import SinkConfig
 from tests.core.changes import REDACTOR, change, image_change, paths, playbooks, recorded, routed, told
@@ -183,6 +183,7 @@ def test_a_finding_that_no_sink_takes_is_told_all_the_same() -> None:
     assert each.finding.title == "Deployment/shop/web updated"
 
 
+ACCOUNT = "The Job failed for good: BackoffLimitExceeded."
 JOB_PLAYBOOKS = """
 - triggers:
   - on_job_failure: {}  # (1)
@@ -202,11 +203,14 @@ def look(variable: str) -> str:
     return str(JOB.get(variable, ""))
 
 
-def failed(text: str, job: Facts = JOB, sinks: Sequence[SinkConfig] = ()) -> list[RoutedFinding]:
+def failed(
+    text: str, job: Facts = JOB, sinks: Sequence[SinkConfig] = (), withheld: Collection[str] = ()
+) -> list[RoutedFinding]:
     def enriched(enricher: JobEnricher) -> tuple[Block, ...]:
         return (TextBlock(type(enricher).__name__),)
 
-    return playbooks(text, sinks).evaluate_failed_job(job, enriched, REDACTOR, look)
+    situation = FailedJobSituation(facts=job, look=look, account=ACCOUNT, enriched=enriched, withheld=withheld)
+    return playbooks(text, sinks).evaluate_failed_job(situation, REDACTOR)
 
 
 def test_a_failed_job_is_told_with_what_is_attached_to_it() -> None:
@@ -219,6 +223,25 @@ def test_a_failed_job_is_told_with_what_is_attached_to_it() -> None:
         TextBlock("JobEventsEnricher"),
         TextBlock("JobPodEnricher"),
     )
+
+
+def test_a_description_of_ones_own_comes_before_why_the_job_failed() -> None:
+    described = JOB_PLAYBOOKS.replace(
+        'title: "Job Failed"', 'title: "Job Failed"\n      description: Call the data team.'
+    )
+
+    (plain,), (own,) = failed(JOB_PLAYBOOKS), failed(described)
+
+    assert (plain.finding.description, own.finding.description) == (ACCOUNT, "Call the data team.")
+
+
+def test_a_playbook_whose_rate_limit_is_used_up_does_not_fire() -> None:
+    first = JOB_PLAYBOOKS.replace("on_job_failure: {}", "on_job_failure: {rate_limit: 60}")
+    text = first.replace("- triggers:", "- name: first\n  stop: true\n  triggers:") + JOB_PLAYBOOKS
+
+    assert playbooks(text).rate_limits(JOB) == {"first": 60}
+    assert [each.finding.playbook for each in failed(text)] == ["first"]
+    assert [each.finding.playbook for each in failed(text, withheld={"first"})] == ["on_job_failure"]
 
 
 def test_what_is_to_be_attached_is_known_before() -> None:
@@ -251,6 +274,7 @@ def test_an_enricher_alone_makes_a_finding_of_its_own() -> None:
     expected = Finding(
         playbook="on_job_failure",
         title="Job shop/nightly failed",
+        description=ACCOUNT,
         severity=Severity.HIGH,
         aggregation_key="job_failure",
         blocks=(TextBlock("JobInfoEnricher"),),

@@ -156,7 +156,7 @@ UNREADABLE = [
     ({"since": "x" * 41}, "since takes at most 40 characters"),
     ({"path": "a..b"}, PATTERN),
     ({"path": "a["}, PATTERN),
-    ({"operation": "PATCH"}, "operation takes CREATE, UPDATE, DELETE or CONNECT, in any case"),
+    ({"operation": "PATCH"}, "operation takes CREATE, UPDATE, DELETE, CONNECT or FAILED, in any case"),
     ({"kind": "x" * 254}, "kind takes at most 253 characters"),
     ({"nmaespace": "shop"}, "there is no parameter 'nmaespace': did you mean namespace?"),
     ({"Kind": "Pod"}, "there is no parameter 'Kind': did you mean kind?"),

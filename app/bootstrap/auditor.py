@@ -1,0 +1,160 @@
+"""`serve`: the webhook, its console, and the watcher, where that is wanted in the same process."""
+
+from __future__ import annotations
+
+import functools
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.audit.recorder import Recorder, Rules
+from app.bootstrap.backbone import Backbone, address
+from app.bootstrap.process import Stop, calm_the_collector
+from app.config.model import Config
+from app.settings import Settings
+from app.store.kinds import custom_kinds
+from app.tls.reload import LiveCertificate
+from app.web.admission import AdmissionEndpoint, admission_app
+from app.web.console import console
+from app.web.health import Check
+from app.web.server import listen, listener, stop
+
+if TYPE_CHECKING:
+    from app.bootstrap.watching import Watching
+
+logger = structlog.get_logger(__name__)
+
+
+class Auditor:
+    """The whole service. `start` raises what the operator must mend; `run` serves until told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.backbone = Backbone(settings, self._take_over)
+        self.metrics = self.backbone.metrics
+        self.certificate = LiveCertificate(settings.tls_dir, on_reload=self._count_certificate)
+        self.watching = _watching(self.backbone) if settings.watch else None
+        self._wish = Stop()
+
+    async def start(self) -> None:
+        """Open the journal, compile the configuration, begin to deliver and to listen."""
+        backbone = self.backbone
+        await backbone.open()
+        self._count_certificate(True)
+        self.recorder = Recorder(
+            backbone.journal,
+            self._rules(backbone.config.current),
+            backbone.ids,
+            backbone.random,
+            await backbone.journal.call(custom_kinds),
+        )
+        await backbone.employ_sinks()
+        if self.watching is not None:
+            await self.watching.connect()
+        self._listen()
+        backbone.begin()
+        backbone.background.start(self.certificate.watch(), "certificate")
+        if self.watching is not None:
+            self.watching.begin()
+        elif backbone.config.current.wants_failed_jobs:
+            logger.info("failed Jobs are not watched here", action="start", remedy="run kubewitness watch, or --watch")
+
+    def _listen(self) -> None:
+        settings, backbone = self.settings, self.backbone
+        self.admission = AdmissionEndpoint(admission_app(), self.recorder, self.metrics, max_body=settings.max_body)
+        self._admission_socket = listen(settings.admission_host, settings.admission_port, "--admission-port")
+        checks = {"certificate": self._check_certificate} | (self.watching.checks if self.watching else {})
+        try:
+            backbone.listen(lambda health: console(backbone.journal.path, health, self.metrics), checks)
+        except OSError:
+            self._admission_socket.close()
+            raise
+        self._admission_server = listener(self.admission, tls=self.certificate.context)
+        serving = self._admission_server.serve(sockets=[self._admission_socket])
+        self._admission_task = backbone.listeners.start(serving, "admission listener")
+        logger.info(
+            "listening",
+            action="start",
+            admission=_written(self._admission_socket),
+            console=":".join(map(str, backbone.console_address)),
+            playbooks=len(backbone.config.current.custom_playbooks),
+        )
+
+    @property
+    def admission_address(self) -> tuple[str, int]:
+        """Where reviews are taken."""
+        return address(self._admission_socket)
+
+    @property
+    def console_address(self) -> tuple[str, int]:
+        """Where the console listens."""
+        return self.backbone.console_address
+
+    def request_stop(self) -> None:
+        """Begin to stop; asked twice, do not wait for the drain time."""
+        self._wish.ask()
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; return the process' exit code: 1 where entries were lost at the end."""
+        with self._wish.on_signals():
+            await self._wish.wait()
+            return await self.stop(self.settings.drain_seconds)
+
+    async def stop(self, drain_seconds: float) -> int:
+        """Fail readiness, go on serving while that spreads, then flush; return 1 where entries were lost."""
+        logger.info("draining", action="stop", seconds=drain_seconds)
+        self.backbone.health.draining = True
+        self.admission.draining = True
+        if self.watching is not None:
+            await self.watching.close()
+        await self._wish.linger(drain_seconds)
+        await stop(self._admission_server, self._admission_task)
+        await self.backbone.background.cancel()
+        return await self.backbone.close()
+
+    def _take_over(self, config: Config) -> None:
+        self.recorder.rules = self._rules(config)
+        if self.watching is not None:
+            self.watching.take_over(config)
+
+    def _rules(self, config: Config) -> Rules:
+        cluster = self.backbone.cluster_name(config)
+        return Rules(
+            selects=config.record.compile(),
+            keeps_status=config.record.status,
+            evaluate=functools.partial(config.compile().evaluate, cluster=cluster),
+            redactor=self.backbone.redactor(config),
+            cluster=cluster,
+        )
+
+    def _check_certificate(self) -> Check:
+        left = self.certificate.not_after - datetime.now(UTC)
+        if left <= timedelta(0):
+            return Check("unavailable", f"the certificate expired at {self.certificate.not_after.isoformat()}")
+        if self.certificate.last_error is not None:
+            return Check("degraded", f"the changed certificate was refused: {self.certificate.last_error}")
+        return Check("ok")
+
+    def _count_certificate(self, valid: bool) -> None:
+        self.metrics.certificate_reloads.labels("success" if valid else "failure").inc()
+        self.metrics.certificate_expiry.set(self.certificate.not_after.timestamp())
+
+
+def _watching(backbone: Backbone) -> Watching:
+    from app.bootstrap.watching import Watching  # noqa: PLC0415  20 MB that only who watches needs
+
+    return Watching(backbone, alone=False)
+
+
+def _written(sock: socket.socket) -> str:
+    return ":".join(map(str, address(sock)))
+
+
+async def serve(settings: Settings) -> int:
+    """Run the service until it is told to stop; return the exit code."""
+    auditor = Auditor(settings)
+    await auditor.start()
+    calm_the_collector()
+    return await auditor.run()

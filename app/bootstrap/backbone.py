@@ -1,0 +1,231 @@
+"""What every process of the program stands on: configuration, journal, delivery, upkeep and the console."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from app.audit.fingerprint_key import fingerprint_key
+from app.bootstrap.process import Background, every
+from app.config.model import Config
+from app.config.reload import WatchedConfig
+from app.core.identity import EntryIds
+from app.core.paths import compile_pattern
+from app.core.redact import Redactor
+from app.delivery.dispatcher import Dispatcher
+from app.settings import CommonSettings, environment
+from app.sinks.base import Sink
+from app.sinks.registry import build_all
+from app.store.absent import ERROR as NO_SUCH_SINK
+from app.store.absent import give_up_absent
+from app.store.database import connect_reader
+from app.store.deliveries import DeliveryQueue, queue_state
+from app.store.journal import Journal, JournalObserver
+from app.store.retention import Retention, forget, is_over, journal_size
+from app.telemetry.metrics import Metrics
+from app.web.health import Check, Health
+from app.web.server import listen, listener, stop
+
+logger = structlog.get_logger(__name__)
+
+_RETENTION_SECONDS: Final = 60.0
+_QUEUE_SECONDS: Final = 5.0
+
+
+class _Observer(JournalObserver):
+    """Counts what the journal does."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def committed(self, entries: int, seconds: float) -> None:
+        if entries:
+            self._metrics.commit_entries.observe(entries)
+            self._metrics.commit_seconds.observe(seconds)
+
+    def failed(self, error: str) -> None:
+        self._metrics.commit_failures.inc()
+
+    def lost(self, entries: int, reason: str) -> None:
+        self._metrics.unrecorded.labels(reason).inc(entries)
+
+
+class Backbone:
+    """The common half of a process. `on_config` is told every configuration that takes effect after the first.
+
+    `open`, `employ_sinks` and `listen` raise what the operator must mend; then `begin` starts the work, which the owner
+    cancels in `background` before it calls `close`.
+    """
+
+    def __init__(self, settings: CommonSettings, on_config: Callable[[Config], None]) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.background = Background()
+        self.listeners = Background()
+        self.groups = [self.background, self.listeners]
+        self.config = WatchedConfig(settings.config, environment(), self._apply, self._count_configuration)
+        self.journal = Journal(
+            settings.data_dir,
+            synchronous=settings.synchronous,
+            commit_budget=settings.commit_budget_seconds,
+            observer=_Observer(self.metrics),
+        )
+        self._on_config = on_config
+        self._measured_sinks: set[str] = set()
+        self._sinks: dict[str, Sink[Any]] = {}
+        self._retention = Retention(settings.retention_age, settings.retention_size or None)
+        self._size_over_limit: int | None = None
+
+    async def open(self) -> None:
+        """Open the journal and find the key of the fingerprints."""
+        self.ids = EntryIds(self.journal.start())
+        # Identifiers must be unique, not secret: a system call for each would cost more than it gives.
+        self.random = functools.partial(random.Random(secrets.randbits(128)).getrandbits, 62)  # noqa: S311
+        self._key = fingerprint_key(self.settings.data_dir, self.settings.fingerprint_key_file)
+        self.metrics.follow_journal(lambda: self.journal.pending, lambda: self.journal.pending_seconds)
+
+    async def employ_sinks(self) -> None:
+        """Build the sinks; raises SinkSetupError."""
+        deliveries = DeliveryQueue(self.journal)
+        await deliveries.recover()
+        self._sinks = build_all(self.config.current.sinks)
+        self.dispatcher = Dispatcher(
+            deliveries,
+            self._sinks.values(),
+            clock=lambda: datetime.now(UTC),
+            random=random.SystemRandom().random,
+            on_outcome=self._count_delivery,
+        )
+        self.journal.on_deliveries = self.dispatcher.wake
+
+    def begin(self) -> None:
+        """Begin to deliver, to follow the configuration and to forget."""
+        self.dispatcher.start()
+        self.background.start(self.config.run(), "config")
+        self.background.start(every(_RETENTION_SECONDS, self.forget), "retention")
+        self.background.start(every(_QUEUE_SECONDS, self.measure_queue), "queue")
+
+    def listen(self, make_app: Callable[[Health], Any], checks: Mapping[str, Callable[[], Check]]) -> None:
+        """Open the console port; `checks` are those of the process beside those of the backbone."""
+        settings = self.settings
+        self.health = Health(
+            {"journal": self._check_journal, "config": self._check_config, **checks, "tasks": self._check_tasks}
+        )
+        self._console_socket = listen(settings.console_host, settings.console_port, "--console-port")
+        self._console = listener(make_app(self.health))
+        serving = self._console.serve(sockets=[self._console_socket])
+        self._console_task = self.listeners.start(serving, "console listener")
+
+    @property
+    def console_address(self) -> tuple[str, int]:
+        """Where the console listens."""
+        return address(self._console_socket)
+
+    async def close(self) -> int:
+        """Flush and stop; return 1 where entries were lost."""
+        flush = self.settings.flush_seconds
+        # What waits for the disk is written meanwhile, as soon as that lets it: the journal needs no closing for that.
+        await self.dispatcher.close(timedelta(seconds=flush))
+        lost = await self.journal.close(flush)
+        await stop(self._console, self._console_task)
+        logger.info("stopped", action="stop", entries_lost=lost)
+        return 1 if lost else 0
+
+    def redactor(self, config: Config) -> Redactor:
+        """Return the redactor that a configuration asks for."""
+        redact = config.global_config.redact
+        return Redactor(
+            self._key,
+            field_patterns=map(compile_pattern, redact.field_patterns),
+            value_patterns=redact.compiled_values(),
+        )
+
+    def cluster_name(self, config: Config) -> str:
+        """Return the cluster's name in entries."""
+        return config.global_config.cluster_name or self.settings.cluster_name
+
+    async def _apply(self, config: Config) -> None:
+        """Take over a changed configuration: rules at once, sinks as their running sends end."""
+        sinks = build_all(config.sinks, self._sinks)
+        self._on_config(config)
+        await self.dispatcher.replace_sinks(sinks.values())
+        self._sinks = sinks
+
+    async def forget(self) -> None:
+        """Give up what nobody is configured to take, then forget what may be forgotten."""
+        call, retention = self.journal.call, self._retention
+        while given_up := await call(lambda c: give_up_absent(c, self._sinks, datetime.now(UTC))):
+            logger.warning("deliveries given up", action="dead", reason=NO_SUCH_SINK, deliveries=given_up)
+        while forgotten := await call(lambda c: forget(c, retention, datetime.now(UTC))):
+            self.metrics.forgotten.inc(forgotten)
+        size = await call(journal_size)
+        self._size_over_limit = size if is_over(size, retention) else None
+        self.metrics.journal_over_limit.set(self._size_over_limit is not None)
+
+    async def measure_queue(self) -> None:
+        """Set the gauges of the journal and of the deliveries."""
+
+        def measured() -> tuple[int, list[tuple[str, int, int, float]]]:
+            with closing(connect_reader(self.journal.path)) as connection:
+                return journal_size(connection), queue_state(connection, datetime.now(UTC))
+
+        size, states = await asyncio.to_thread(measured)
+        self.metrics.journal_size.set(size)
+        found = {sink: numbers for sink, *numbers in states}
+        self._measured_sinks |= found.keys() | {sink.name for sink in self.config.current.sinks}
+        for sink in self._measured_sinks:
+            pending, dead, age = found.get(sink, (0, 0, 0.0))
+            self.metrics.queue_pending.labels(sink).set(pending)
+            self.metrics.queue_dead.labels(sink).set(dead)
+            self.metrics.queue_age.labels(sink).set(age)
+
+    def _check_journal(self) -> Check:
+        if self.journal.full:
+            return Check("unavailable", "entries are being lost: the journal cannot be written and the queue is full")
+        if self.journal.last_error is not None:
+            return Check("degraded", f"entries wait in memory: {self.journal.last_error}")
+        if self.journal.pending_seconds > self.settings.commit_budget_seconds:
+            return Check("degraded", f"commits are slow: an entry waits for {self.journal.pending_seconds:.1f} s")
+        if self._size_over_limit is not None:
+            return Check(
+                "degraded",
+                f"the journal has {self._size_over_limit} bytes, more than --retention-size allows: entries wait for"
+                " their deliveries (kubewitness deliveries list --state pending)",
+            )
+        return Check("ok")
+
+    def _check_config(self) -> Check:
+        if self.config.last_error is None:
+            return Check("ok")
+        return Check(
+            "degraded", f"the changed configuration was refused, the one before stays: {self.config.last_error}"
+        )
+
+    def _check_tasks(self) -> Check:
+        ended = [name for group in self.groups for name in group.ended()]
+        if ended:
+            return Check("unavailable", f"ended, which needs a restart; the log says why: {', '.join(ended)}")
+        return Check("ok")
+
+    def _count_configuration(self, valid: bool, _message: str) -> None:
+        self.metrics.config_reloads.labels("success" if valid else "failure").inc()
+        self.metrics.config_valid.set(valid)
+
+    def _count_delivery(self, sink: str, outcome: str, seconds: float) -> None:
+        self.metrics.deliveries.labels(sink, outcome).inc()
+        self.metrics.delivery_seconds.labels(sink).observe(seconds)
+
+
+def address(sock: socket.socket) -> tuple[str, int]:
+    """Return host and port of a bound socket."""
+    host, port = sock.getsockname()[:2]
+    return str(host), int(port)

@@ -1,0 +1,307 @@
+"""The watcher: composed for `watch`, a process of its own, and for `serve --watch`, inside the server's."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+from starlette.types import ASGIApp
+
+from app.audit.failed_jobs import FailureRules, job_facts
+from app.bootstrap.backbone import Backbone
+from app.bootstrap.process import Background, Stop, every
+from app.config.model import Config
+from app.core import claims
+from app.core.actions import JobEnricher
+from app.core.claims import Record
+from app.kube.client import KubernetesApi
+from app.kube.lease import Election, SharedRecord
+from app.kube.watching import Watch, WatchObserver
+from app.settings import CommonSettings, WatchSettings
+from app.telemetry.metrics import Metrics
+from app.watcher.capture import Capture
+from app.watcher.changes import RecentChanges, in_journal, of_server
+from app.watcher.gather import Gatherer
+from app.watcher.holding import CaptureObserver
+from app.watcher.jobs import FailedCandidate, JobTracker
+from app.watcher.logs import LogLimits
+from app.watcher.teller import Result, Teller, TellerObserver
+from app.web.health import Check, Health, State
+from app.web.light import LightConsole
+
+logger = structlog.get_logger(__name__)
+
+JOBS: Final = "/apis/batch/v1/jobs"
+PODS: Final = "/api/v1/pods"
+PODS_OF_JOBS: Final = "job-name"
+"""The label that the Job controller gives its Pods, in every version of Kubernetes."""
+
+RECORD: Final = "failed-jobs"
+_MEASURE_SECONDS: Final = 5.0
+_SILENCE_SECONDS: Final = 120.0
+"""Bookmarks come about every minute: after two without a byte the watch does not do its work."""
+
+
+class _Observer(TellerObserver, CaptureObserver, WatchObserver):
+    """Counts what the watcher does."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def decided(self, result: Result) -> None:
+        self._metrics.failed_jobs.labels(result).inc()
+
+    def withheld(self, playbook: str) -> None:
+        self._metrics.withheld.labels(playbook).inc()
+
+    def captured(self, result: str) -> None:
+        self._metrics.evidence_logs.labels(result).inc()
+
+    def dropped(self, reason: str) -> None:
+        self._metrics.evidence_dropped.labels(reason).inc()
+
+    def relisted(self, name: str, reason: str) -> None:
+        self._metrics.watch_lists.labels(name, reason).inc()
+
+    def reconnected(self, name: str, reason: str) -> None:
+        self._metrics.watch_connections.labels(name, reason).inc()
+
+
+class _Listener:
+    """Joins what the Job tracker says to those that wait for it."""
+
+    capture: Capture
+    teller: Teller
+
+    def opened(self, job_uid: str) -> None:
+        self.capture.opened(job_uid)
+
+    def decided(self, job_uid: str) -> None:
+        self.capture.decided(job_uid)
+
+    def failed(self, candidate: FailedCandidate) -> None:
+        self.teller.failed(candidate)
+
+
+class Watching:
+    """The watcher's parts upon a backbone: `connect`, then `begin`, and at the end `close`.
+
+    `alone` says that the process is there for nothing else, and so not ready while it cannot watch.
+    """
+
+    def __init__(self, backbone: Backbone, *, alone: bool) -> None:
+        self._backbone = backbone
+        self._background = Background()
+        backbone.groups.append(self._background)
+        # A server goes on taking reviews without its watcher.
+        self._not_working: State = "unavailable" if alone else "degraded"
+        self._settings = backbone.settings
+        self._observer = _Observer(backbone.metrics)
+        self.identity = identity(self._settings)
+
+    @property
+    def checks(self) -> dict[str, Callable[[], Check]]:
+        """What `/readyz` says of the watcher."""
+        return {"watch": self._check_watch, "lease": self._check_lease, "failed jobs": self._check_teller}
+
+    async def connect(self) -> None:
+        """Compose the parts; raises KubernetesSetupError where there is nothing to connect to."""
+        settings, backbone = self._settings, self._backbone
+        self._api = api = await KubernetesApi.connect(settings.kubeconfig)
+        namespace = settings.lease_namespace or api.namespace
+        rules = self._rules(backbone.config.current)
+        self._listener = _Listener()
+        max_age = timedelta(seconds=settings.failed_job_max_age)
+        self._tracker = JobTracker(self._listener, max_age)
+        self.election = Election(api, namespace=namespace, name=settings.lease_name, identity=self.identity)
+        self._record = SharedRecord[Record](
+            api,
+            namespace=namespace,
+            name=f"{settings.lease_name}-{RECORD}",
+            encode=claims.encode,
+            decode=claims.decode,
+        )
+        self._capture = Capture(
+            api, backbone.journal, rules.redactor, self._is_open, limits=self._limits(), observer=self._observer
+        )
+        self._teller = Teller(
+            record=self._record,
+            is_leading=lambda: self.election.leading,
+            newest_too_old=lambda: self._tracker.newest_too_old,
+            journal=backbone.journal,
+            ids=backbone.ids,
+            random=backbone.random,
+            gather=Gatherer(
+                api, self._capture, self._changes(), lambda: self._teller.rules.redactor, self._wanted
+            ).gather,
+            rules=rules,
+            identity=self.identity,
+            max_age=max_age,
+            release=self._capture.decided,
+            observer=self._observer,
+        )
+        self._listener.capture, self._listener.teller = self._capture, self._teller
+        self._jobs = Watch(api, JOBS, self._tracker, name="jobs", observer=self._observer)
+        self._pods = Watch(
+            api,
+            PODS,
+            self._capture,
+            name="pods",
+            label_selector=PODS_OF_JOBS,
+            field_selector="status.phase!=Succeeded",
+            observer=self._observer,
+        )
+        await self._capture.open()
+
+    def begin(self) -> None:
+        """Start to watch."""
+        start = self._background.start
+        start(self._jobs.run(), "jobs watch")
+        start(self._follow_pods(), "pods watch")
+        start(self._capture.run(), "evidence")
+        start(self._tell(), "teller")
+        start(self.election.run(), "election")
+        start(every(_MEASURE_SECONDS, self._measure), "watcher metrics")
+        logger.info("watching", action="start", identity=self.identity)
+
+    async def close(self) -> None:
+        """Give the Lease to another replica and stop; what is not told yet is told at the next start."""
+        await self._background.cancel()
+        await self.election.release()
+        await self._capture.close()
+        await self._api.close()
+
+    def take_over(self, config: Config) -> None:
+        """Take a changed configuration over."""
+        rules = self._rules(config)
+        self._teller.rules = rules
+        self._capture.reconfigure(rules.redactor, self._limits())
+
+    async def _follow_pods(self) -> None:
+        """Watch Pods once it is known which Jobs are open: finished ones may have left thousands of them."""
+        await self._jobs.synced.wait()
+        await self._pods.run()
+
+    async def _tell(self) -> None:
+        """Tell once the Jobs have been listed, so that the first start knows what was before."""
+        await self._jobs.synced.wait()
+        for job_uid in self._capture.held_jobs():
+            if not self._is_open(job_uid):
+                self._capture.decided(job_uid)
+        await self._teller.run()
+
+    def _is_open(self, job_uid: str) -> bool:
+        return self._tracker.is_open(job_uid) or self._teller.waits_for(job_uid)
+
+    def _wanted(self, document: dict[str, Any]) -> Sequence[JobEnricher]:
+        rules = self._teller.rules
+        return rules.playbooks.wanted_enrichers(job_facts(document, rules.redactor))
+
+    def _changes(self) -> RecentChanges:
+        url = self._settings.ledger_url
+        return of_server(str(url)) if url else in_journal(self._backbone.journal.path)
+
+    def _limits(self) -> LogLimits:
+        return LogLimits(lines=self._settings.log_lines, limit_bytes=self._settings.log_bytes)
+
+    def _rules(self, config: Config) -> FailureRules:
+        return FailureRules(
+            playbooks=config.compile(),
+            redactor=self._backbone.redactor(config),
+            cluster=self._backbone.cluster_name(config),
+        )
+
+    async def _measure(self) -> None:
+        metrics = self._backbone.metrics
+        metrics.leading.set(self.election.leading)
+        metrics.failed_jobs_waiting.set(self._teller.waiting)
+        for name, watch in (("jobs", self._jobs), ("pods", self._pods)):
+            if watch.last_contact is not None:
+                metrics.watch_contact.labels(name).set(time.time() - (time.monotonic() - watch.last_contact))
+
+    def _check_watch(self) -> Check:
+        if not self._jobs.synced.is_set():
+            return Check(self._not_working, self._jobs.last_error or "the Jobs are being listed for the first time")
+        for name, watch in (("Jobs", self._jobs), ("Pods", self._pods)):
+            if watch.last_error is not None:
+                return Check("degraded", f"{name}: {watch.last_error}")
+            if watch.last_contact is not None and time.monotonic() - watch.last_contact > _SILENCE_SECONDS:
+                return Check(
+                    "degraded", f"{name}: the API server has been silent for more than {_SILENCE_SECONDS:.0f} s"
+                )
+        return Check("ok")
+
+    def _check_lease(self) -> Check:
+        if self.election.last_error is not None:
+            return Check("degraded", self.election.last_error)
+        return Check(
+            "ok", "this replica tells" if self.election.leading else f"{self.election.holder or 'nobody'} tells"
+        )
+
+    def _check_teller(self) -> Check:
+        if self._teller.last_error is not None:
+            return Check("degraded", f"{self._teller.waiting} wait to be told: {self._teller.last_error}")
+        return Check("ok")
+
+
+def identity(settings: CommonSettings) -> str:
+    """Return the name of this replica: the same after a restart, so that it goes on with what it has begun."""
+    folder = hashlib.sha256(str(settings.data_dir.absolute()).encode()).hexdigest()[:8]
+    return f"{socket.gethostname()}_{folder}"
+
+
+class Watcher:
+    """`watch`: the watcher with a journal, sinks and a console of its own."""
+
+    def __init__(self, settings: WatchSettings) -> None:
+        self.backbone = Backbone(settings, self._take_over)
+        self.watching = Watching(self.backbone, alone=True)
+        self._wish = Stop()
+
+    async def start(self) -> None:
+        """Open the journal, compile the configuration, begin to watch and to deliver."""
+        backbone = self.backbone
+        await backbone.open()
+        await backbone.employ_sinks()
+        await self.watching.connect()
+        backbone.listen(self._console, self.watching.checks)
+        backbone.begin()
+        self.watching.begin()
+        logger.info(
+            "listening",
+            action="start",
+            console=":".join(map(str, backbone.console_address)),
+            playbooks=len(backbone.config.current.custom_playbooks),
+        )
+
+    async def run(self) -> int:
+        """Watch until SIGTERM or SIGINT; return the process' exit code: 1 where entries were lost at the end."""
+        with self._wish.on_signals():
+            await self._wish.wait()
+            self.backbone.health.draining = True
+            await self.watching.close()
+            await self.backbone.background.cancel()
+            return await self.backbone.close()
+
+    def _take_over(self, config: Config) -> None:
+        self.watching.take_over(config)
+
+    def _console(self, health: Health) -> LightConsole:
+        def load() -> ASGIApp:
+            from app.web.console import console  # noqa: PLC0415  what nobody asks for need not be in memory
+
+            return console(self.backbone.journal.path, health, self.backbone.metrics)
+
+        return LightConsole(health, self.backbone.metrics, load)
+
+
+async def watch(settings: WatchSettings) -> int:
+    """Run the watcher until it is told to stop; return the exit code."""
+    watcher = Watcher(settings)
+    await watcher.start()
+    return await watcher.run()
