@@ -1,153 +1,55 @@
-"""The real program as a child process, and what it says through its API, its sink and its files."""
+"""`kubewitness serve` as a child process, and the webhook that leads to it."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any
 
-import httpx
-import msgspec
+from typing_extensions import override
 
-from app.cli.processes import Processes, free_ports
-from tests.e2e.webhooks import Webhook, eventually
+from app.cli.processes import free_ports
+from tests.e2e.program import PROGRAM, Program
+from tests.e2e.servers import Document
+from tests.e2e.webhooks import Webhook
 
-PROGRAM: Final = Path(sys.executable).with_name("kubewitness")
-READY_TIMEOUT: Final = timedelta(seconds=20)
-
-Document = dict[str, Any]
+__all__ = ["Auditor", "Document"]
 
 
-class Auditor:
+class Auditor(Program):
     """`kubewitness serve` with one file sink called `everything`; ready inside its `with` block."""
 
-    def __init__(self, directory: Path, playbooks: str) -> None:
-        self.directory = directory
-        self.data = directory / "data"
+    def __init__(self, directory: Path, playbooks: str, options: Sequence[str] = ()) -> None:
+        super().__init__(directory, playbooks)
         self.certificates = directory / "certificates"
-        self.sink = directory / "notifications.jsonl"
-        self._playbooks = playbooks
-        self._processes = Processes(directory)
-        self._admission_port, self._console_port = free_ports(2)
-        self._console = httpx.Client(base_url=f"http://127.0.0.1:{self._console_port}", trust_env=False)
-        self._process_id = 0
-
-    def __enter__(self) -> Self:
-        try:
-            self._prepare()
-            self.start()
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close()
-
-    def start(self) -> None:
-        """Start the program, with the same data as before, and return when it is ready."""
-        self._process_id = self._processes.start(
-            "serve", PROGRAM, self._serve_arguments(), environment=self._environment()
-        )
-        self._processes.wait_until(self._is_ready, "/readyz", timeout=READY_TIMEOUT)
-
-    def kill(self) -> None:
-        """End the program as a power cut would: SIGKILL, no chance to finish anything."""
-        os.kill(self._process_id, signal.SIGKILL)
-        self._processes.stop()
+        self._options = options
+        (self._admission_port,) = free_ports(1)
 
     def webhook(self, name: str, **options: Any) -> Webhook:
         """Describe the webhook that leads to this program."""
         return Webhook(name=name, port=self._admission_port, authority=self.certificates / "ca.crt", **options)
 
-    def get(self, path: str, /, **parameters: str) -> httpx.Response:
-        """GET a page of the console; only 2xx returns."""
-        answer = self._console.get(path, params=parameters)
-        assert answer.is_success, f"GET {answer.url} answered {answer.status_code}: {answer.text}"
-        return answer
-
-    def entries(self, **filters: str) -> list[Document]:
-        """Every entry of the ledger that the filters leave, newest first, over as many pages as it takes."""
-        found: list[Document] = []
-        page = self.get("/api/v1/entries", **filters).json()
-        found += page["items"]
-        while page["next"]:
-            page = self.get("/api/v1/entries", cursor=page["next"], **filters).json()
-            found += page["items"]
-        return found
-
-    def entry(self, identifier: str) -> Document:
-        """One entry, with everything that the ledger keeps of it."""
-        document: Document = self.get(f"/api/v1/entries/{identifier}").json()
-        return document
-
-    def notifications(self, name: str) -> list[Document]:
-        """What the sink was told about objects of this name, oldest first."""
-        lines = self.sink.read_text().splitlines() if self.sink.exists() else []
-        documents = [msgspec.json.decode(line) for line in lines]
-        return [document for document in documents if document["entry"]["resource"]["name"] == name]
-
-    def notification(self, name: str, wanted: Callable[[Document], bool] = bool) -> Document:
-        """The first notification about objects of this name that is wanted; waits for it."""
-
-        def arrived() -> Document | None:
-            return next(filter(wanted, self.notifications(name)), None)
-
-        return eventually(arrived, f"a notification about {name}")
-
+    @override
     def files(self) -> Iterator[tuple[Path, bytes]]:
-        """Everything that the program has written: journal, log, sink."""
-        for path in sorted(self.directory.rglob("*")):
-            if path.is_file() and self.certificates not in path.parents:
-                yield path, path.read_bytes()
+        return ((path, content) for path, content in super().files() if self.certificates not in path.parents)
 
-    def log(self) -> str:
-        """What the program has printed."""
-        return self._processes.log("serve")
-
+    @override
     def _prepare(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        sink = f"sinksConfig:\n- file_sink: {{name: everything, file_name: {self.sink}}}\n"
-        (self.directory / "config.yaml").write_text(sink + self._playbooks)
+        super()._prepare()
         command = [str(PROGRAM), "certs", "init", "--dir", str(self.certificates)]
         done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def _environment(self) -> dict[str, str]:
-        # Neither the caller's settings nor a proxy.
-        return {"PATH": os.defpath, "HOME": str(self.directory)}
-
-    def _serve_arguments(self) -> list[str]:
+    @override
+    def _arguments(self) -> Sequence[str]:
         return [
             "serve",
-            f"--config={self.directory / 'config.yaml'}",
-            f"--data-dir={self.data}",
+            *self._common(),
             "--admission-host=127.0.0.1",
             f"--admission-port={self._admission_port}",
-            "--console-host=127.0.0.1",
-            f"--console-port={self._console_port}",
             f"--tls-dir={self.certificates}",
             # No load balancer has to learn that we leave.
             "--drain-seconds=0",
+            *self._options,
         ]
-
-    def _is_ready(self) -> bool:
-        try:
-            return self._console.get("/readyz").is_success
-        except httpx.TransportError:
-            return False
-
-    def _close(self) -> None:
-        self._processes.stop()
-        self._console.close()

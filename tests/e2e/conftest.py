@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,8 @@ from tests.e2e.auditor import Auditor, Document
 from tests.e2e.environment import Environment
 from tests.e2e.jobs import Jobs
 from tests.e2e.kubelet import Kubelet
+from tests.e2e.servers import Hook
+from tests.e2e.watcher import NAMESPACE, RULES, Account, Watcher
 from tests.e2e.webhooks import Webhook
 
 PLAYBOOKS: Final = """
@@ -99,6 +102,35 @@ def jobs(cluster: ControlPlane, kubelet: Kubelet, numbers: Iterator[int]) -> Ite
     """Return a namespace of its own for Jobs."""
     with closing(Jobs(cluster, kubelet, f"jobs-{next(numbers)}")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(cluster: ControlPlane) -> Path:
+    """Return the kubeconfig of a service account that may do what the watcher needs, and nothing else."""
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    return Account(cluster, "watcher").grant(*RULES)
+
+
+@pytest.fixture(scope="session")
+def hook() -> Iterator[Hook]:
+    with Hook() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def watcher(
+    tmp_path_factory: pytest.TempPathFactory, cluster: ControlPlane, kubeconfig: Path, hook: Hook
+) -> Iterator[Watcher]:
+    """Return the watcher that runs all the time."""
+    with Watcher(tmp_path_factory.mktemp("watcher"), cluster, kubeconfig, hook) as running:
+        yield running
+
+
+@pytest.fixture
+def another(tmp_path: Path, cluster: ControlPlane, kubeconfig: Path, numbers: Iterator[int]) -> Iterator[Watcher]:
+    """Return a watcher of the test's own, which knows nothing of the first one; it may be killed."""
+    with Hook() as own, Watcher(tmp_path, cluster, kubeconfig, own, lease=f"lease-{next(numbers)}") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

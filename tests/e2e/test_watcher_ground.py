@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.cli.controlplane import ControlPlane
-from tests.e2e.jobs import Jobs, container, manifest, hopeless
+from tests.e2e.jobs import Jobs, container, hopeless, manifest
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.webhooks import eventually
 

@@ -1,0 +1,174 @@
+"""`kubewitness watch` as a child process, with the permissions that it needs in a cluster and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from typing_extensions import override
+
+from app.cli.controlplane import ControlPlane
+from tests.e2e.program import Program
+from tests.e2e.servers import Document, Hook
+from tests.e2e.webhooks import eventually
+
+NAMESPACE: Final = "kubewitness"
+"""Where the watcher's service account and its Leases are."""
+
+PLAYBOOK: Final = """
+customPlaybooks:
+- triggers:
+  - on_job_failure: {}
+  actions:
+  - create_finding:
+      title: "Job Failed"
+      aggregation_key: "job_failure"
+  - job_info_enricher: {}
+  - job_events_enricher: {}
+  - job_pod_enricher: {}
+"""
+"""The tutorial's second playbook; without `sinks` it reaches all of them."""
+
+TUTORIAL: Final = f"""{PLAYBOOK.rstrip()}
+  sinks:
+  - some_sink_name
+"""
+
+RULES: Final = (
+    ("batch", "jobs", "get list watch"),
+    ("", "pods", "get list watch"),
+    ("", "pods/log", "get"),
+    ("", "events", "list"),
+    ("batch", "cronjobs", "get"),
+)
+"""What the watcher needs in the whole cluster: API group, resource, verbs."""
+
+LEASE_RULE: Final = ("coordination.k8s.io", "leases", "get create update")
+"""What it needs in its own namespace."""
+
+
+class Watcher(Program):
+    """`kubewitness watch` with the file sink `everything` and a webhook sink called `hook`.
+
+    Watchers with the same `lease` are replicas of each other. Ready means that the Jobs of before are known.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        cluster: ControlPlane,
+        kubeconfig: Path,
+        hook: Hook,
+        *,
+        lease: str = "kubewitness-watcher",
+        sink: str = "hook",
+        playbooks: str = PLAYBOOK,
+        options: Sequence[str] = (),
+    ) -> None:
+        super().__init__(directory, f"- webhook_sink: {{name: {sink}, url: '{hook.url}'}}\n{playbooks}")
+        self.hook = hook
+        self.lease = lease
+        self._cluster = cluster
+        self._options = [f"--kubeconfig={kubeconfig}", f"--lease-name={lease}", *options]
+
+    @override
+    def start(self) -> None:
+        super().start()
+        record = ("get", "leases", f"--namespace={NAMESPACE}", f"{self.lease}-failed-jobs")
+        eventually(lambda: not self._cluster.kubectl(*record, check=False).returncode, "the record of failed Jobs")
+
+    def failures(self, **filters: str) -> list[Document]:
+        """Return the entries of failed Jobs, newest first."""
+        return self.entries(operation="FAILED", kind="Job", **filters)
+
+    def hooked(self, uid: str) -> list[Document]:
+        """Return what the webhook sink was told about a Job."""
+        return [each for each in self.hook.notifications() if each["entry"]["resource"]["uid"] == uid]
+
+    def telling(self, uid: str) -> Document:
+        """Wait until both sinks and the ledger have a failed Job, once each; return what they were told."""
+        eventually(lambda: self.hooked(uid) and self._written(uid), f"Job {uid} is told")
+        (written,), (hooked,) = self._written(uid), self.hooked(uid)
+        (entry,) = [each for each in self.failures() if each["resource"]["uid"] == uid]
+        assert written["finding"] == hooked["finding"]
+        assert written["entry"]["id"] == hooked["entry"]["id"] == entry["id"]
+        assert len(entry["findings"]) == 1
+        return written
+
+    def _written(self, uid: str) -> list[Document]:
+        return [each for each in self.told() if each["entry"]["resource"]["uid"] == uid]
+
+    @override
+    def _arguments(self) -> Sequence[str]:
+        return ["watch", *self._common(), *self._options]
+
+
+class Account:
+    """A service account that may do what it is granted; its kubeconfig has its token."""
+
+    def __init__(self, cluster: ControlPlane, name: str) -> None:
+        self.name = name
+        self._cluster = cluster
+
+    def grant(self, *rules: tuple[str, str, str], without: str = "") -> Path:
+        """Make the account with these rules, but for one resource, and that for Leases; return its kubeconfig."""
+        granted = [_rule(*rule) for rule in rules if rule[1] != without]
+        documents = [
+            _object("v1", "ServiceAccount", self.name),
+            _object("rbac.authorization.k8s.io/v1", "ClusterRole", self.name, rules=granted),
+            _object("rbac.authorization.k8s.io/v1", "Role", self.name, rules=[_rule(*LEASE_RULE)]),
+            self._binding("ClusterRoleBinding", "ClusterRole"),
+            self._binding("RoleBinding", "Role"),
+        ]
+        items = {"apiVersion": "v1", "kind": "List", "items": documents}
+        self._cluster.kubectl("apply", "-f", "-", stdin=msgspec.json.encode(items).decode())
+        return self._kubeconfig()
+
+    def _binding(self, kind: str, role: str) -> Document:
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": self.name}
+        subject = {"kind": "ServiceAccount", "name": self.name, "namespace": NAMESPACE}
+        return _object("rbac.authorization.k8s.io/v1", kind, self.name, roleRef=reference, subjects=[subject])
+
+    def _kubeconfig(self) -> Path:
+        document = msgspec.json.decode(self._cluster.kubeconfig().read_bytes())
+        document["users"] = [{"name": self.name, "user": {"token": self._token()}}]
+        document["contexts"][0]["context"] |= {"user": self.name, "namespace": NAMESPACE}
+        path = self._cluster.directory / f"{self.name}.kubeconfig"
+        path.write_bytes(msgspec.json.encode(document))
+        return path
+
+    def _token(self) -> str:
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{self.name}/token"
+        with self._cluster.client() as client:
+            answer = client.post(path, json={"spec": {"expirationSeconds": 3600}}).raise_for_status()
+        return str(answer.json()["status"]["token"])
+
+
+def _rule(group: str, resource: str, verbs: str) -> Document:
+    return {"apiGroups": [group], "resources": [resource], "verbs": verbs.split()}
+
+
+def _object(version: str, kind: str, name: str, **fields: Any) -> Document:
+    metadata = {"name": name} if kind.startswith("Cluster") else {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **fields}
+
+
+def text_of(notification: Document) -> str:
+    """Return everything that a finding shows, for looking for words in it."""
+    return str(msgspec.json.encode(notification["finding"]).decode())
+
+
+def table(notification: Document, title: str) -> list[list[str]]:
+    """Return the rows of the table with this title."""
+    blocks = notification["finding"]["blocks"]
+    (found,) = [each for each in blocks if each["type"] == "table" and each["title"] == title]
+    rows: list[list[str]] = found["rows"]
+    return rows
+
+
+def logs(notification: Document) -> dict[str, str]:
+    """Return the logs that are attached, by the name of their file."""
+    blocks = notification["finding"]["blocks"]
+    return {each["name"]: each["content"] for each in blocks if each["type"] == "file"}
