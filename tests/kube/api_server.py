@@ -115,6 +115,11 @@ class ApiServer:
     _serving: dict[asyncio.Task[None], asyncio.StreamWriter] = field(default_factory=dict)
 
     @property
+    def connections(self) -> list[asyncio.Task[None]]:
+        """Each connection that was ever made; done when it is closed."""
+        return list(self._serving)
+
+    @property
     def url(self) -> str:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 

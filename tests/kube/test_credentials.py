@@ -1,0 +1,205 @@
+"""Where credentials come from, what rotation does, and what people are told when something is missing."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.kube.client import KubernetesApi
+from app.kube.credentials import Credentials, Kubeconfig, ServiceAccount, choose
+from app.kube.errors import ApiError, KubernetesSetupError
+from tests.kube.api_server import Answer, ApiServer, Exchange, document, failure, serving
+from tests.kube.clients import client, client_of, write_kubeconfig
+from tests.sinks.receiver import self_signed
+
+
+def only_with(token: str) -> Answer:
+    async def answer(exchange: Exchange) -> None:
+        known = exchange.request.headers.get("authorization", "").lower() == f"bearer {token}".lower()
+        await (document("welcome") if known else failure(401, "Unauthorized"))(exchange)
+
+    return answer
+
+
+def service_account(folder: Path, server: ApiServer, authority: Path, token: str = "first") -> ServiceAccount:
+    (folder / "token").write_text(token)
+    (folder / "ca.crt").write_bytes(authority.read_bytes())
+    (folder / "namespace").write_text("auditing")
+    place = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
+    return ServiceAccount(environment=place, folder=folder)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    return self_signed(tmp_path)
+
+
+async def test_a_rotated_token_is_used_by_the_next_call(tmp_path: Path, tls: tuple[ssl.SSLContext, Path]) -> None:
+    async with serving(document(1), document(2), tls=tls[0]) as server:
+        async with client_of(service_account(tmp_path, server, tls[1])) as api:
+            await api.get("/api")
+            (tmp_path / "token").write_text("second")
+            await api.get("/api")
+
+        assert api.namespace == "auditing"
+        assert [request.headers["authorization"] for request in server.requests] == ["bearer first", "bearer second"]
+
+
+async def test_a_token_that_is_refused_is_read_again_and_the_call_made_once_more(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("old\n")
+    async with serving() as server:
+        path = write_kubeconfig(tmp_path / "kubeconfig", server.url, {"tokenFile": str(token)})
+        server.otherwise = only_with("new")
+        async with client_of(Kubeconfig(paths=str(path))) as api:
+            token.write_text("new\n")
+            assert await api.get("/api") == b'"welcome"'
+            assert await api.send("POST", "/api", b"{}") == b'"welcome"'
+
+        assert [request.headers["authorization"][7:] for request in server.requests] == ["old", "new", "new"]
+
+
+async def test_a_refused_token_that_is_still_the_same_is_not_tried_again(tmp_path: Path) -> None:
+    async with serving() as server, client(server, tmp_path) as api:
+        server.otherwise = only_with("other")
+
+        with pytest.raises(ApiError, match="401 Unauthorized") as refused:
+            await api.get("/api")
+
+        assert refused.value.is_unauthorized
+        assert "t0ken" not in str(refused.value)
+        assert len(server.requests) == 1
+
+
+async def test_a_login_plugin_is_asked_again_when_its_token_is_refused(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin.py"
+    credential = '{"apiVersion": "v1", "kind": "ExecCredential", "status": {"token": "made-%d"}}'
+    plugin.write_text(
+        "import pathlib\n"
+        f"calls = pathlib.Path({str(tmp_path)!r}) / 'calls'\n"
+        "calls.open('a').write('x')\n"
+        f"print({credential!r} % calls.stat().st_size)\n"
+    )
+    user = {"exec": {"apiVersion": "v1", "command": sys.executable, "args": ["-W", "ignore", str(plugin)]}}
+    async with serving() as server:
+        server.otherwise = only_with("made-2")
+        path = write_kubeconfig(tmp_path / "kubeconfig", server.url, user)
+        async with client_of(Kubeconfig(paths=str(path))) as api:
+            assert await api.get("/api") == b'"welcome"'
+
+
+async def test_a_token_that_cannot_be_read_leaves_the_old_one_in_use(
+    tmp_path: Path, tls: tuple[ssl.SSLContext, Path]
+) -> None:
+    async with serving(document(1), document(2), document(3), tls=tls[0]) as server:
+        async with client_of(service_account(tmp_path, server, tls[1])) as api:
+            (tmp_path / "token").write_text("")
+            with capture_logs() as logs:
+                await api.get("/api")
+                await api.get("/api")
+            (tmp_path / "token").write_text("second")
+            await api.get("/api")
+
+        used = [request.headers["authorization"] for request in server.requests]
+        assert used == ["bearer first", "bearer first", "bearer second"]
+        assert [log["event"] for log in logs] == ["kubernetes_credentials_not_read"]
+
+
+async def test_a_rotated_authority_is_trusted_from_the_next_connection_on(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    old, new = self_signed(tmp_path / "old"), self_signed(tmp_path / "new")
+    async with serving(tls=new[0]) as server:
+        server.otherwise = document("welcome")
+        async with client_of(service_account(tmp_path, server, old[1])) as api:
+            with pytest.raises(ApiError, match=r"GET /api: the server's certificate is not trusted: .*verify failed"):
+                await api.get("/api", attempts=1)
+
+            (tmp_path / "ca.crt").write_bytes(new[1].read_bytes())
+
+            assert await api.get("/api") == b'"welcome"'
+
+
+async def test_the_environments_proxies_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with serving(document("here")) as server, client(server, tmp_path) as api:
+        assert await api.get("/api") == b'"here"'
+
+
+async def test_the_proxy_of_a_kubeconfig_is_used(tmp_path: Path) -> None:
+    async with serving(document("by the proxy")) as proxy:
+        path = write_kubeconfig(tmp_path / "kubeconfig", "http://api.invalid", proxy_url=proxy.url)
+        async with client_of(Kubeconfig(paths=str(path))) as api:
+            assert await api.get("/api") == b'"by the proxy"'
+
+
+async def test_tokens_are_not_shown_by_what_holds_them(tmp_path: Path) -> None:
+    path = write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:1")
+
+    access = await (await Credentials.read(Kubeconfig(paths=str(path)))).current()
+
+    assert access.authorization == "Bearer t0ken"
+    assert "t0ken" not in repr(access)
+
+
+def test_a_kubeconfig_that_is_named_comes_first_then_the_pods_account_then_ones_own(tmp_path: Path) -> None:
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBECONFIG": "/mine"}
+
+    assert choose(tmp_path / "named", pod) == Kubeconfig(paths=str(tmp_path / "named"))
+    assert choose(None, pod) == ServiceAccount(environment=pod)
+    assert choose(None, {"KUBECONFIG": "/mine:/other"}) == Kubeconfig(paths="/mine:/other")
+    assert choose(None, {}) == Kubeconfig(paths="~/.kube/config")
+
+
+async def test_a_client_is_made_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "mine", "http://127.0.0.1:1")))
+
+    api = await KubernetesApi.connect()
+    await api.close()
+
+    assert api.namespace == "shop"
+
+
+async def test_a_pod_without_a_token_is_told_why(tmp_path: Path) -> None:
+    place = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+
+    with pytest.raises(KubernetesSetupError, match=r"token file does not exist.*; .*automountServiceAccountToken"):
+        await Credentials.read(ServiceAccount(environment=place, folder=tmp_path))
+
+
+async def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KubernetesSetupError, match=r"there is no kubeconfig .*/absent: name one, or set KUBECONFIG"):
+        await Credentials.read(Kubeconfig(paths=str(tmp_path / "absent")))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "no YAML: .*line 1"),
+        ("", "not of the shape"),
+        ("[]", "not of the shape"),
+        ("current-context: x\ncontexts: []\nclusters: []\nusers: []\n", "Expected object with name x in .*contexts"),
+    ],
+    ids=["torn", "empty", "list", "no such context"],
+)
+async def test_a_wrong_kubeconfig_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+
+    with pytest.raises(KubernetesSetupError, match=f"/kubeconfig: .*{said}"):
+        await Credentials.read(Kubeconfig(paths=str(path)))
+
+
+async def test_an_authority_that_is_no_certificate_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("nothing of the kind")
+    path = write_kubeconfig(
+        tmp_path / "kubeconfig", "https://127.0.0.1:1", certificate_authority=str(tmp_path / "ca.crt")
+    )
+
+    with pytest.raises(KubernetesSetupError, match=r"/ca\.crt: .*must be PEM"):
+        await Credentials.read(Kubeconfig(paths=str(path)))
