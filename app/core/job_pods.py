@@ -27,6 +27,9 @@ PODS_WITH_LOGS: Final = 3
 LOGS_LIMIT: Final = 256 * 1024
 """Bytes of all the logs of one finding: enough to see what happened, and little enough for every sink."""
 
+DETAIL_LIMIT: Final = 300
+"""Characters of a reason or message: one long message must not hide the other containers."""
+
 _HEADROOM: Final = 512
 """Bytes that are kept free for the first lines that say what was cut."""
 
@@ -98,10 +101,9 @@ def _is_wanted(container: ContainerEvidence, log: Log, parameters: JobPodEnriche
 
 
 def _no_log(each: PodLog) -> str:
-    which = f"{each.container.name} in Pod {each.pod.name}, run {each.log.run}"
-    if not each.log.note:
-        return one_line(f"{which}, wrote nothing.", CELL_LIMIT)
-    return one_line(f"The log of {which}, could not be read: {each.log.note}", CELL_LIMIT)
+    which = f"{each.container.name} in Pod {each.pod.name} (run {each.log.run})"
+    text = f"No log of {which}: {each.log.note}" if each.log.note else f"{which} wrote nothing."
+    return one_line(text, CELL_LIMIT)
 
 
 def _content(log: Log, parameters: JobPodEnricher, room: int) -> str:
@@ -144,27 +146,32 @@ def _row(pod: PodEvidence) -> tuple[str, ...]:
 
 
 def _phase(pod: PodEvidence) -> str:
-    reason = f" ({pod.reason})" if pod.reason else ""
     mark = ", gone" if pod.gone else ", being deleted" if pod.deleted_at else ""
-    return f"{pod.phase or 'Unknown'}{reason}{mark}"
+    return f"{pod.phase or 'Unknown'}{_details(pod.reason, pod.message)}{mark}"
 
 
 def _state(container: ContainerEvidence) -> str:
-    """Return `main: exit 1 (Error); before: exit 137 (OOMKilled, signal 9)` or what it waits for."""
+    """Return `main: exit 1 (Error), before: exit 137 (OOMKilled, signal 9)`, or what it waits for."""
     role = "" if container.role == "app" else f" ({container.role})"
-    reason = f" ({container.reason})" if container.reason and container.state == "waiting" else ""
-    now = f"{container.state}{reason}"
+    waits = _details(container.reason, container.message) if container.state == "waiting" else ""
+    now = f"{container.state}{waits}"
     if container.ended is not None:
-        now = _end(container.ended) + (f", {now}" if container.state == "waiting" else "")
+        now = _end(container.ended) + (f", {now}" if waits else "")
     before = f", before: {_end(container.ended_before)}" if container.ended_before else ""
     return f"{container.name}{role}: {now}{before}"
 
 
 def _end(end: Termination) -> str:
-    details = ", ".join(
-        part for part in (end.reason, f"signal {end.signal}" if end.signal else "", end.message.strip()) if part
-    )
-    return f"exit {end.exit_code}{f' ({details})' if details else ''}"
+    return f"exit {end.exit_code}{_details(end.reason, f'signal {end.signal}' if end.signal else '', end.message)}"
+
+
+def _details(*parts: str) -> str:
+    shown = ", ".join(part for part in map(_short, parts) if part)
+    return f" ({shown})" if shown else ""
+
+
+def _short(part: str) -> str:
+    return one_line(part, DETAIL_LIMIT)
 
 
 def _started(pod: PodEvidence) -> str:

@@ -14,24 +14,13 @@ import msgspec
 from app.core.actions import JobEnricher, JobEventsEnricher, JobInfoEnricher, JobPodEnricher
 from app.core.evidence import PodEvidence
 from app.core.finding import Block, TextBlock
-from app.core.job_events import CELL_LIMIT, EventLine, events_table, read_events
+from app.core.job_events import CELL_LIMIT, EventLine, events_table
 from app.core.job_info import info_table
 from app.core.job_pods import log_blocks, pods_table
 from app.core.jobs import Failure
 from app.core.raw import string
-from app.core.recorded_changes import RecordedChange, changes_blocks, read_changes
+from app.core.recorded_changes import RecordedChange, changes_blocks
 from app.core.text import one_line
-
-__all__ = [
-    "EventLine",
-    "FailedJob",
-    "Note",
-    "RecordedChange",
-    "Topic",
-    "blocks",
-    "read_changes",
-    "read_events",
-]
 
 Topic = Literal["job", "events", "pods", "logs", "cron_job", "changes"]
 

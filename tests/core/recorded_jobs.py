@@ -9,8 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from app.core.evidence import Log, PodEvidence, read_pod
-from app.core.job_report import FailedJob, read_changes, read_events
+from app.core.job_events import read_events
+from app.core.job_report import FailedJob
 from app.core.jobs import Failure, JobHead, failure
+from app.core.recorded_changes import read_changes
 from app.core.redact import Redactor
 
 FOLDER: Final = Path(__file__).parent.parent / "data" / "jobs"

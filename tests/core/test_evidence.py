@@ -120,8 +120,8 @@ def test_a_container_of_which_only_the_status_is_known_is_kept() -> None:
 
 
 def test_messages_are_redacted_before_they_are_cut() -> None:
-    padding = "x" * (LONGEST_MESSAGE - len(" password=hunter2"))
-    message = f"{padding} password=hunter2hunter2"
+    padding = "x" * (LONGEST_MESSAGE - len(" https://bob:hunter2"))
+    message = f"{padding} https://bob:hunter2hunter2@registry.example/x"
     found = read(state={"terminated": {"exitCode": 1, "message": message}})
 
     assert found.ended is not None
@@ -274,6 +274,10 @@ def test_a_pod_that_is_gone_stays_gone_unless_it_lives(held: dict[str, Any], liv
     assert merge(pod(**held), pod(**live)).gone is gone
 
 
+def test_the_time_of_deletion_is_kept() -> None:
+    assert merge(pod(deleted_at="then", phase="Failed"), pod(phase="Failed")).deleted_at == "then"
+
+
 PODS = st.builds(
     pod,
     st.builds(
@@ -310,6 +314,7 @@ def test_merging_again_changes_nothing(held: PodEvidence, live: PodEvidence) -> 
         ("abc\n", 9, 0, ("", True)),
         ("abcdef", 9, 3, ("def", True)),
         ("abc\ndefg\n", 9, 5, ("defg\n", True)),
+        ("xx\na\ncccccccccccc\n", 9, 15, ("a\ncccccccccccc\n", True)),
         ("abc\ndefghijk\n", 9, 10, ("defghijk\n", True)),
         ("ab\nc" + "d" * 10, 9, 13, ("c" + "d" * 10, True)),
         ("éé", 9, 3, ("é", True)),

@@ -16,9 +16,11 @@ from app.core.change import Entry, Resource, User
 from app.core.durations import elapsed, precise, relative
 from app.core.evidence import ContainerEvidence, Log, PodEvidence, Termination
 from app.core.finding import Block, FileBlock, Finding, Notification, TableBlock, TextBlock
-from app.core.job_report import EventLine, FailedJob, Note, blocks, read_changes, read_events
+from app.core.job_events import EventLine, read_events
+from app.core.job_report import FailedJob, Note, blocks
 from app.core.jobs import Failure
 from app.core.playbook import Playbook
+from app.core.recorded_changes import read_changes
 from app.core.text import plain_text
 from tests.core.recorded_jobs import FOLDER, REDACTOR, entry, failed_job, failure_of, recorded
 
@@ -391,6 +393,30 @@ def test_a_pod_tells_how_its_containers_ended() -> None:
     )
 
 
+def test_what_a_pod_waits_for_is_told_with_its_message() -> None:
+    image = ContainerEvidence(name="main", reason="ImagePullBackOff", message='Back-off pulling image "x"')
+    found = pod(containers=(image,), phase="Pending", reason="Odd", message="m" * 400, deleted_at="now")
+    (row,) = table(attached(JobPodEnricher(), job(pods=(found,))), "Job Pods").rows
+
+    assert row[1] == f"Pending (Odd, {'m' * 299}…), being deleted"
+    assert row[2] == 'main: waiting (ImagePullBackOff, Back-off pulling image "x")'
+
+
+def test_a_pod_has_ended_when_its_containers_have_whatever_its_sidecars_do() -> None:
+    ended = Termination(exit_code=1, started_at="2026-03-04T05:00:00Z", finished_at="2026-03-04T05:00:09Z")
+    containers = (
+        ContainerEvidence(name="proxy", role="sidecar", state="running"),
+        ContainerEvidence(name="main", ended=ended),
+    )
+    waiting = pod(containers=(*containers, ContainerEvidence(name="other")), created_at="2026-03-04T04:00:00Z")
+    rows = table(attached(JobPodEnricher(), job(pods=(pod(containers=containers), waiting))), "Job Pods").rows
+
+    assert [row[-2:] for row in rows] == [
+        ("2026-03-04T05:00:00Z", "2026-03-04T05:00:09Z"),
+        ("2026-03-04T05:00:00Z", ""),
+    ]
+
+
 def test_the_newest_pods_are_shown_last_and_the_older_ones_counted() -> None:
     found = attached(JobPodEnricher(), job(pods=tuple(pod(f"p{number}") for number in range(23))))
 
@@ -478,12 +504,12 @@ def test_a_log_begins_with_what_is_missing(log: Log, content: str) -> None:
 
 
 def test_a_log_that_could_not_be_read_is_a_sentence() -> None:
-    silent = pod("p", Log(container="main", whole_run=True, note="the kubelet of n1 does not answer"))
+    silent = pod("p", Log(container="main", whole_run=True, note="The Pod was deleted before its log could be read."))
     empty = pod("q", Log(container="main", whole_run=True))
 
     assert texts(attached(JobPodEnricher(), job(pods=(silent, empty)))) == [
-        "main in Pod q, run 0, wrote nothing.",
-        "The log of main in Pod p, run 0, could not be read: the kubelet of n1 does not answer",
+        "main in Pod q (run 0) wrote nothing.",
+        "No log of main in Pod p (run 0): The Pod was deleted before its log could be read.",
     ]
 
 
