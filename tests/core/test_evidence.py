@@ -120,8 +120,8 @@ def test_a_container_of_which_only_the_status_is_known_is_kept() -> None:
 
 
 def test_messages_are_redacted_before_they_are_cut() -> None:
-    padding = "x" * (LONGEST_MESSAGE - len(" https://bob:hunter2"))
-    message = f"{padding} https://bob:hunter2hunter2@registry.example/x"
+    padding = "x" * (LONGEST_MESSAGE - len("\nhttps://bob:hunter2"))
+    message = f"{padding}\nhttps://bob:hunter2hunter2@registry.example/x"
     found = read(state={"terminated": {"exitCode": 1, "message": message}})
 
     assert found.ended is not None

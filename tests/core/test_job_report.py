@@ -404,7 +404,9 @@ def test_what_a_pod_waits_for_is_told_with_its_message() -> None:
 
 def test_a_pod_has_ended_when_its_containers_have_whatever_its_sidecars_do() -> None:
     ended = Termination(exit_code=1, started_at="2026-03-04T05:00:00Z", finished_at="2026-03-04T05:00:09Z")
+    fetched = Termination(exit_code=0, started_at="2026-03-04T05:00:01Z", finished_at="2026-03-04T05:00:02Z")
     containers = (
+        ContainerEvidence(name="fetch", role="init", ended=fetched),
         ContainerEvidence(name="proxy", role="sidecar", state="running"),
         ContainerEvidence(name="main", ended=ended),
     )
