@@ -111,16 +111,22 @@ async def test_a_watch_goes_on_from_the_last_bookmark_when_it_ends(server: ApiSe
 
 async def test_a_watch_goes_on_where_it_was_when_the_connection_is_lost(server: ApiServer, tmp_path: Path) -> None:
     server.answers.extend(
-        [page(10), stream(bookmark(20), then="is lost"), stream(then="is lost"), stream(("ADDED", item("a", 21)))]
+        [
+            failure(500, "InternalError"),
+            page(10),
+            stream(bookmark(20), then="is lost"),
+            stream(then="is lost"),
+            stream(("ADDED", item("a", 21))),
+        ]
     )
 
     async with watching(server, tmp_path) as running:
         await running.view.becomes({"a": 21})
 
         assert running.observed.reconnects == ["lost", "lost"]
-        assert running.pauses.seconds == [0.5, 1.0]
+        assert running.pauses.seconds == [0.5, 0.5, 1.0]
         assert running.watch.last_error is None
-    assert versions(server) == ["list", "10", "20", "20"]
+    assert versions(server) == ["list", "list", "10", "20", "20"]
 
 
 @pytest.mark.parametrize(

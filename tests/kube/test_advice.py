@@ -1,0 +1,35 @@
+"""What people are told about calls that the API server refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.kube.advice import advice
+from app.kube.errors import ApiError
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/api/v1/pods", 'may not list pods in all namespaces: bind to a ClusterRole with apiGroups: [""], '),
+        (
+            "/apis/batch/v1/namespaces/shop/jobs",
+            'may not list jobs.batch in the namespace shop: bind to a Role in shop with apiGroups: ["batch"], ',
+        ),
+        ("/api/v1/namespaces", "may not list namespaces in all namespaces: "),
+        ("/", "may not list  in all namespaces: "),
+    ],
+)
+def test_a_missing_right_is_named_with_the_rule_that_grants_it(path: str, said: str) -> None:
+    error = ApiError("GET somewhere: 403 Forbidden", status=403)
+
+    assert advice(error, "list", path).startswith(said)
+    assert advice(error, "list", path).endswith(": 403 Forbidden")
+
+
+def test_unknown_credentials_are_said_to_be_perhaps_expired() -> None:
+    assert "is the token or certificate expired?" in advice(ApiError("401", status=401), "list", "/api/v1/pods")
+
+
+def test_other_errors_speak_for_themselves() -> None:
+    assert advice(ApiError("GET /x: 500", status=500), "list", "/x") == "GET /x: 500"
