@@ -55,8 +55,8 @@ class CommonSettings(BaseSettings):
     lease_name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=200)] = Field(
         "kubewitness-watcher", description="Name of the Lease by which replicas of the watcher choose their leader."
     )
-    failed_job_max_age: Annotated[int, Field(ge=0)] = Field(
-        3600, description="Jobs that failed longer ago than so many seconds are not told, such as after a downtime."
+    failed_job_max_age_seconds: Annotated[int, Field(ge=0)] = Field(
+        3600, description="Jobs that failed longer ago are not told, such as after a downtime."
     )
     log_lines: Annotated[int, Field(ge=0, le=10_000)] = Field(
         100, description="Last lines of each container's log that are kept of a failing Pod; 0 reads no logs."

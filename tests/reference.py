@@ -18,7 +18,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
+from typer.core import TyperGroup
 
+from app.cli.lazy import LazyGroup
 from app.cli.main import app
 from app.config.model import Config, GlobalConfig, Redact
 from app.core.actions import ACTIONS, JobEnricher
@@ -33,9 +35,11 @@ from app.core.triggers import (
     ChangeFilters,
     ChangeTrigger,
     CustomResourceTrigger,
+    FailedJobTrigger,
+    ObjectTrigger,
     OperationTrigger,
 )
-from app.settings import PREFIX, Settings
+from app.settings import PREFIX, CommonSettings, Settings, WatchSettings
 from app.sinks.base import SinkConfig
 from app.sinks.registry import SINKS
 from app.telemetry.metrics import Metrics
@@ -79,12 +83,47 @@ def first_paragraph(documented: type[Any]) -> str:
     return " ".join(inspect.getdoc(documented).split("\n\n")[0].split())  # type: ignore[union-attr]  # ruff D has them
 
 
-def settings() -> str:
+def settings(*names: str, model: type[BaseModel] = CommonSettings) -> str:
     rows = (
         (f"`--{name.replace('_', '-')}`", f"`{PREFIX}{name.upper()}`", default(field), field.description or "")
-        for name, field in Settings.model_fields.items()
+        for name, field in model.model_fields.items()
+        if name in names
     )
     return table(("option", "variable", "default", "what"), rows)
+
+
+WATCHER: Final = (
+    "kubeconfig",
+    "lease_namespace",
+    "lease_name",
+    "failed_job_max_age_seconds",
+    "log_lines",
+    "log_bytes",
+    "ledger_url",
+)
+"""Options that have a meaning only where Jobs are watched."""
+
+
+def settings_of_both() -> str:
+    return settings(*(name for name in CommonSettings.model_fields if name not in WATCHER))
+
+
+def settings_of_serve() -> str:
+    return settings(
+        *(name for name in Settings.model_fields if name not in CommonSettings.model_fields), model=Settings
+    )
+
+
+def settings_of_watcher() -> str:
+    differing = (name for name, field in WatchSettings.model_fields.items() if _differs(name, field))
+    defaults = ", ".join(
+        f"`--{name.replace('_', '-')}` {default(WatchSettings.model_fields[name])}" for name in differing
+    )
+    return f"{settings(*WATCHER)}\n\nDefaults of `watch` that differ: {defaults}."
+
+
+def _differs(name: str, field: FieldInfo) -> bool:
+    return bool(field.default != CommonSettings.model_fields[name].default)
 
 
 FAMILIES: Final = (
@@ -118,6 +157,8 @@ def trigger_options() -> str:
             options(own(CustomResourceTrigger, ChangeTrigger)),
             "`on_kubernetes_resource_operation` also:",
             options(own(OperationTrigger, ChangeTrigger)),
+            "`on_job_failure` has no `change_filters`, and also:",
+            options(own(FailedJobTrigger, ObjectTrigger)),
         ]
     )
 
@@ -182,11 +223,12 @@ def all_commands() -> Iterator[tuple[str, Any]]:
     """Yield every command that does something, with the words that call it."""
 
     def below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
-        inner = getattr(command, "commands", None)
-        if inner is None:
+        if not isinstance(command, TyperGroup):
             yield path, command
             return
-        for name, each in inner.items():
+        if isinstance(command, LazyGroup):
+            command.load()
+        for name, each in command.commands.items():
             yield from below(f"{path} {name}", each)
 
     yield from below("kubewitness", typer.main.get_command(app))
@@ -194,7 +236,7 @@ def all_commands() -> Iterator[tuple[str, Any]]:
 
 def _command(path: str, command: Any) -> str:
     text = f"## {path}\n\n{' '.join((command.help or '').split())}"
-    if path == "kubewitness serve":
+    if path in ("kubewitness serve", "kubewitness watch"):
         return f"{text}\n\nIts options are in [configuration.md](configuration.md#the-process)."
     rows = [(_spelling(each), _default_of(each), each.help or "") for each in command.params]
     return f"{text}\n\n{table(('option', 'default', 'what'), rows)}" if rows else text
@@ -214,7 +256,9 @@ def _default_of(parameter: Any) -> str:
 
 
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
-    "settings": settings,
+    "settings": settings_of_both,
+    "settings of serve": settings_of_serve,
+    "settings of the watcher": settings_of_watcher,
     "file": lambda: options(own(Config)),
     "playbook": lambda: options(own(Playbook)),
     "triggers": triggers,

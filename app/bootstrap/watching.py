@@ -18,9 +18,8 @@ from app.bootstrap.process import Background, Stop, every
 from app.config.model import Config
 from app.core import claims
 from app.core.actions import JobEnricher
-from app.core.claims import Record
 from app.kube.client import KubernetesApi
-from app.kube.lease import Election, SharedRecord
+from app.kube.lease import Election, Format, SharedRecord
 from app.kube.watching import Watch, WatchObserver
 from app.settings import CommonSettings, WatchSettings
 from app.telemetry.metrics import Metrics
@@ -116,21 +115,20 @@ class Watching:
         namespace = settings.lease_namespace or api.namespace
         rules = self._rules(backbone.config.current)
         self._listener = _Listener()
-        max_age = timedelta(seconds=settings.failed_job_max_age)
+        max_age = timedelta(seconds=settings.failed_job_max_age_seconds)
         self._tracker = JobTracker(self._listener, max_age)
         self.election = Election(api, namespace=namespace, name=settings.lease_name, identity=self.identity)
-        self._record = SharedRecord[Record](
+        record = SharedRecord(
             api,
             namespace=namespace,
             name=f"{settings.lease_name}-{RECORD}",
-            encode=claims.encode,
-            decode=claims.decode,
+            form=Format(encode=claims.encode, decode=claims.decode, start=lambda: self._teller.baseline()),
         )
         self._capture = Capture(
             api, backbone.journal, rules.redactor, self._is_open, limits=self._limits(), observer=self._observer
         )
         self._teller = Teller(
-            record=self._record,
+            record=record,
             is_leading=lambda: self.election.leading,
             newest_too_old=lambda: self._tracker.newest_too_old,
             journal=backbone.journal,

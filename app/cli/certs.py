@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.output import OutputOption, print_documents
+from app.tls.errors import CertificateError
 from app.tls.files import (
     DEV_DNS_NAMES,
     DEV_IP_ADDRESSES,
@@ -18,7 +19,7 @@ from app.tls.files import (
     DevCertificates,
     init_certificates,
 )
-from app.tls.issue import AUTHORITY_LIFETIME, LEAF_LIFETIME, CertificateError
+from app.tls.issue import AUTHORITY_LIFETIME, LEAF_LIFETIME
 
 certs_app = typer.Typer(no_args_is_help=True, help="Make certificates for development.")
 

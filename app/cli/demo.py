@@ -150,7 +150,7 @@ def _settings(directory: Path, ports: tuple[int, int]) -> Settings:
 
 async def _start(steps: _Steps, settings: Settings) -> Any:
     from app.bootstrap.auditor import Auditor  # noqa: PLC0415  `--help` needs no web server
-    from app.web.server import AddressInUseError  # noqa: PLC0415
+    from app.web.errors import AddressInUseError  # noqa: PLC0415
 
     auditor: Any = None
 

@@ -18,8 +18,8 @@ from app.kube.errors import KubernetesSetupError
 from app.settings import PREFIX
 from app.sinks.base import SinkSetupError
 from app.store.database import StoreError
-from app.tls.issue import CertificateError
-from app.web.server import AddressInUseError
+from app.tls.errors import CertificateError
+from app.web.errors import AddressInUseError
 
 _EXPLAINED: Final = (
     ConfigError,

@@ -102,7 +102,7 @@ class Metrics:
         self.failed_jobs = Counter(
             "kubewitness_failed_jobs",
             "Failed Jobs. result: told, elsewhere (another replica told it), old (failed longer ago than"
-            " --failed-job-max-age), before_first_start.",
+            " --failed-job-max-age-seconds), before_first_start.",
             ["result"],
             registry=r,
         )

@@ -11,7 +11,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from app.tls.issue import CertificateError, KeyPair
+from app.tls.errors import CertificateError
+from app.tls.issue import KeyPair
 
 _BEGIN: Final = b"-----BEGIN "
 _END: Final = b"-----END "

@@ -15,9 +15,9 @@ from typing import Final
 from cryptography import x509
 
 from app.tls.check import Sources, check_authority, check_pair, is_issued_by
+from app.tls.errors import CertificateError
 from app.tls.issue import (
     LEAF_LIFETIME,
-    CertificateError,
     KeyPair,
     alternative_names,
     issue_authority,

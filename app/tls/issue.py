@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from app.tls.errors import CertificateError
+
 AUTHORITY_LIFETIME: Final = timedelta(days=3650)
 LEAF_LIFETIME: Final = timedelta(days=365)
 CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -36,10 +38,6 @@ _DNS_NAME: Final = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*{_LABEL}", re.IGNORECAS
 _DNS_NAME_LENGTH: Final = 253
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class CertificateError(Exception):
-    """A certificate, key or name cannot be used. The message tells people which, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

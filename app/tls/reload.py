@@ -15,8 +15,9 @@ from typing import IO, Final
 import structlog
 from watchfiles import awatch
 
+from app.tls.errors import CertificateError
 from app.tls.files import read_serving_pair
-from app.tls.issue import CertificateError, KeyPair
+from app.tls.issue import KeyPair
 
 logger = structlog.get_logger(__name__)
 

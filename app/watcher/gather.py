@@ -53,7 +53,7 @@ class _List(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-class _PodMetadata(msgspec.Struct, rename="camel"):
+class _PodMetadata(msgspec.Struct, frozen=True, rename="camel"):
     owner_references: tuple[OwnerReference, ...] | None = None
 
 
@@ -129,7 +129,7 @@ class _Gathering:
         )
         return FailedJob(
             document=document,
-            failure=_failure(head, self._candidate.failed_at),
+            failure=_failure(head, self._candidate.failed_at, self._redactor),
             events=events,
             pods=tuple(pods),
             pod_events=pod_events,
@@ -230,9 +230,9 @@ async def _nothing(value: Any) -> Any:
     return value
 
 
-def _failure(head: JobHead, at: datetime) -> Failure:
+def _failure(head: JobHead, at: datetime, redactor: Redactor) -> Failure:
     found = failure(head) or Failure(reason="Failed", message="why is not known: the Job was deleted")
-    return found if found.at is not None else msgspec.structs.replace(found, at=at.astimezone(UTC))
+    return Failure(reason=found.reason, message=redactor.text(found.message), at=found.at or at.astimezone(UTC))
 
 
 def _owner_name(managed_by: OwnerReference | None, namespace: str) -> str:

@@ -40,17 +40,16 @@ Result = Literal["told", "old", "before_first_start", "elsewhere"]
 
 
 class SharedRecord(Protocol):
-    """The record that all replicas share."""
-
-    @property
-    def last(self) -> Record | None:
-        """What was last read or written."""
+    """The record that all replicas share. Where there is none it begins with `Teller.baseline`."""
 
     async def read(self) -> Record | None:
-        """Return the record, None if there is none yet; raises ApiError."""
+        """Return the newest record, None if there is none yet; raises ApiError."""
 
-    async def update(self, change: Callable[[Record | None], Record | None]) -> Record | None:
-        """Change the record as it is now, atomically; `change` may be called more than once. Raises ApiError."""
+    async def update(self, change: Callable[[Record], Record | None], /) -> Record:
+        """Change the record as it is now, atomically, and return it; None changes nothing. Raises ApiError.
+
+        `change` may be called more than once.
+        """
 
 
 class TellerObserver(Protocol):
@@ -102,6 +101,7 @@ class Teller:
         self._gathering: dict[str, asyncio.Task[FailedJob]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._committed: set[str] = set()
+        self._known: Record | None = None
 
     @property
     def waiting(self) -> int:
@@ -116,8 +116,7 @@ class Teller:
         """Take a failure; one that was told already, by whomever, is not told again."""
         if candidate.uid in self._waiting or candidate.uid in self._committed:
             return
-        last = self._record.last
-        if last is not None and self._status(last, candidate) in ("told", "old"):
+        if self._known is not None and self._status(self._known, candidate) in ("told", "old"):
             self._release(candidate.uid)
             return
         if len(self._waiting) >= _WITH_DOCUMENT:
@@ -154,39 +153,44 @@ class Teller:
         return _POLL_SECONDS
 
     async def _round(self) -> None:
-        record = self._record.last
-        if record is None or not self._is_leading() or record.claims:
-            record = await self._record.read()
-        if record is None:
+        if self._known is None or not self._is_leading() or self._known.claims:
+            self._known = await self._record.read()
+        if self._known is None:
             if not self._is_leading():
                 return
-            record = await self._first_start()
-        await self._complete(record)
-        self._forget_told(self._record.last or record)
+            await self._first_start()
+        await self._complete()
+        self._forget_told()
         if self._is_leading():
-            self._begin_to_gather(self._record.last or record)
+            self._begin_to_gather()
             await self._tell(self._gathered())
             await self._settle()
 
-    async def _first_start(self) -> Record:
-        """Take what failed before the first start in this cluster for told: nobody is flooded with the past."""
+    def baseline(self) -> Record:
+        """Return the record of the first start in a cluster: what has failed by now counts as told."""
         before = [(each.uid, _seconds(each.failed_at)) for each in self._waiting.values() if each.listed]
         older = self._newest_too_old()
-        baseline = claims.baseline([*before, ("older", _seconds(older))] if older else before)
-        written = await self._record.update(lambda found: found or baseline)
+        return claims.baseline([*before, ("older", _seconds(older))] if older else before)
+
+    async def _first_start(self) -> None:
+        """Begin the record, so that nobody is flooded with what failed before."""
+        before = [each.uid for each in self._waiting.values() if each.listed]
+        await self._update(lambda _: None)
         logger.info("first start in this cluster", action="ignore", failed_before=len(before))
-        for uid, _ in before:
+        for uid in before:
             self._let_go(uid, "before_first_start")
-        return written or baseline
+
+    async def _update(self, change: Callable[[Record], Record | None]) -> None:
+        self._known = await self._record.update(change)
 
     def _status(self, record: Record, candidate: FailedCandidate) -> str:
         failed_at, now = _seconds(candidate.failed_at), _seconds(self._clock())
         return claims.status(record, candidate.uid, failed_at, self._max_age, now)
 
-    def _forget_told(self, record: Record) -> None:
+    def _forget_told(self) -> None:
         """Let go of what was told, here or elsewhere, and of what is too old to be told."""
         for uid, candidate in list(self._waiting.items()):
-            status = self._status(record, candidate)
+            status = self._known and self._status(self._known, candidate)
             if status in ("told", "old"):
                 self._let_go(uid, "elsewhere" if status == "told" else "old")
 
@@ -197,9 +201,9 @@ class Teller:
             task.cancel()
         self._release(uid)
 
-    def _begin_to_gather(self, record: Record) -> None:
+    def _begin_to_gather(self) -> None:
         for uid, candidate in self._waiting.items():
-            if uid not in self._gathering and self._status(record, candidate) == "new":
+            if uid not in self._gathering and self._known and self._status(self._known, candidate) == "new":
                 self._start_gathering(candidate)
 
     def _start_gathering(self, candidate: FailedCandidate) -> asyncio.Task[FailedJob]:
@@ -233,17 +237,16 @@ class Teller:
         won: tuple[str, ...] = ()
         withheld: dict[str, set[str]] = {}
 
-        def change(found: Record | None) -> Record | None:
+        def change(found: Record) -> Record:
             nonlocal won
             withheld.clear()
-            settled = claims.settle(found or claims.baseline(()), self._committed)
-            changed, won = claims.claim(settled, wanted)
+            changed, won = claims.claim(claims.settle(found, self._committed), wanted)
             for uid in won:
                 changed, withheld[uid] = self._reserved(changed, ready[uid])
             return claims.pruned(changed, _seconds(self._clock()), self._max_age)
 
         before = frozenset(self._committed)
-        await self._record.update(change)
+        await self._update(change)
         self._committed -= before
         await asyncio.gather(*(self._commit(uid, ready[uid], withheld[uid]) for uid in won))
 
@@ -285,11 +288,14 @@ class Teller:
         if not self._committed:
             return
         done = frozenset(self._committed)
-        await self._record.update(lambda found: found and claims.settle(found, done))
+        await self._update(lambda found: claims.settle(found, done))
         self._committed -= done
 
-    async def _complete(self, record: Record) -> None:
+    async def _complete(self) -> None:
         """Settle claims whose entry is in this journal; tell those that a crash left open, where that is up to us."""
+        record = self._known
+        if record is None or not record.claims:
+            return
         mine = claims.held_by(record, self._identity)
         for claim in mine:
             if claim.uid not in self._committed and await self._has(claim):
@@ -308,12 +314,12 @@ class Teller:
         if not left:
             return []
 
-        def change(found: Record | None) -> Record | None:
+        def change(found: Record) -> Record:
             nonlocal won
-            changed, won = claims.take_over(found or record, left, self._identity, now)
+            changed, won = claims.take_over(found, left, self._identity, now)
             return changed
 
-        await self._record.update(change)
+        await self._update(change)
         return [each for each in left if each.uid in won]
 
     async def _has(self, claim: Claim) -> bool:

@@ -12,16 +12,14 @@ from typing import Any, Final
 
 import uvicorn
 
+from app.web.errors import AddressInUseError
+
 KEEP_ALIVE_SECONDS: Final = 120
 """client-go drops idle connections after 90 s; ours must not be the side that closes a connection in use."""
 
 _BACKLOG: Final = 2048
 _GOODBYE_SECONDS: Final = 0.5
 """How long a client may take to answer the end of its idle connection."""
-
-
-class AddressInUseError(OSError):
-    """The port is taken; the message says which option to change."""
 
 
 class Listener(uvicorn.Server):

@@ -12,13 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from app.tls.check import is_issued_by
+from app.tls.errors import CertificateError
 from app.tls.files import (
     CertificateFiles,
     ensure_dev_certificates,
     init_certificates,
     read_serving_pair,
 )
-from app.tls.issue import CertificateError, KeyPair, issue_authority, issue_leaf
+from app.tls.issue import KeyPair, issue_authority, issue_leaf
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 

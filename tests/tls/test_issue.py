@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from app.tls.issue import CertificateError, KeyPair, issue_authority, issue_identity, issue_leaf
+from app.tls.errors import CertificateError
+from app.tls.issue import KeyPair, issue_authority, issue_identity, issue_leaf
 from tests.tls.handshake import server, shake_hands, strict_client
 
 # Real handshakes look at the real clock, so these certificates must be valid when the tests run.

@@ -17,7 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from app.tls.issue import CertificateError, KeyPair, issue_authority, issue_leaf
+from app.tls.errors import CertificateError
+from app.tls.issue import KeyPair, issue_authority, issue_leaf
 from app.tls.reload import LiveCertificate
 from tests.tls.handshake import shake_hands, strict_client
 
