@@ -67,7 +67,7 @@ class Capture:
         self._room = WaitingRoom()
         self._inbox: dict[str, _Sighting] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._listed: set[str] | None = None
+        self._unlisted: set[str] = set()
 
     def reconfigure(self, redactor: Redactor, limits: LogLimits) -> None:
         """Redact and cut what is read from now on in this way."""
@@ -97,19 +97,16 @@ class Capture:
 
     def begin(self) -> None:
         """Begin a list of all Pods."""
-        self._listed = set()
+        self._unlisted = {pod_uid for _, pod_uid in self._roll}
 
     def listed(self, item: msgspec.Raw) -> None:
         """Take a Pod of the list."""
-        uid = self._saw(item, gone=False)
-        if self._listed is not None and uid in self._roll:
-            self._listed.add(uid)
+        self._unlisted.discard(self._saw(item, gone=False))
 
     def end(self) -> None:
-        """Mark held Pods as gone that the list did not have."""
-        listed, self._listed = self._listed, None
+        """Mark held Pods as gone that were known before the list began, and are not in it."""
         for job_uid, pod_uid in list(self._roll):
-            if listed is not None and pod_uid not in listed:
+            if pod_uid in self._unlisted:
                 self._take(pod_uid, _Sighting(job_uid, "", None))
 
     def changed(self, event: ChangeKind, item: msgspec.Raw) -> None:

@@ -77,6 +77,7 @@ class Logs:
         self.answers: dict[Key, list[str | ApiError]] = {}
         self.asked: list[Key] = []
         self.parameters: list[Mapping[str, str | int]] = []
+        self.limits: list[int] = []
         self.in_flight = 0
         self.most_in_flight = 0
         self.reading = asyncio.Event()
@@ -106,6 +107,7 @@ class Logs:
         key = name, str(parameters["container"]), parameters["previous"] == "true"
         self.asked.append(key)
         self.parameters.append(parameters)
+        self.limits.append(limit_bytes)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         self.reading.set()

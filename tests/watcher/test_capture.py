@@ -27,6 +27,7 @@ from tests.builders import KEY
 from tests.kube.api_server import Exchange, document, failure, lost, serving
 from tests.kube.clients import client
 from tests.store.observed import impatient, locked, opened
+from tests.watcher.journals import SlowJournal
 from tests.watcher.pods import RUNNING, Logs, container, ended, failed, pod, refusal, waiting
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -126,6 +127,7 @@ async def test_the_end_of_the_log_is_asked_for_with_room_for_long_secrets(watche
     assert watcher.logs.parameters == [
         {"container": "app", "tailLines": 300, "timestamps": "false", "previous": "false"}
     ]
+    assert watcher.logs.limits == [(32 + 16) * 1024]
 
 
 async def test_a_pod_that_is_well_costs_nothing(watcher: Watcher) -> None:
@@ -330,7 +332,10 @@ async def test_never_more_than_8_logs_are_read_at_a_time_however_many_pods_fail(
     assert [pod.logs[0].text for pod in await watcher.held("job-999")] == ["app of crash-999\n"]
 
 
-async def test_of_many_pods_of_one_job_only_those_are_read_that_are_held(watcher: Watcher) -> None:
+async def test_of_many_pods_of_one_job_only_those_are_read_that_are_held(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.watcher.capture.MOST_AT_ONCE", 11)
     for number in range(100, 150):
         watcher.capture.changed("MODIFIED", failed(f"crash-{number}"))
 
@@ -339,6 +344,7 @@ async def test_of_many_pods_of_one_job_only_those_are_read_that_are_held(watcher
     names = ["crash-100", *(f"crash-{number}" for number in range(141, 150))]
     assert [pod.name for pod in await watcher.held()] == names
     assert sorted({name for name, _, _ in watcher.logs.asked}) == names
+    assert watcher.counted.reasons == []
 
 
 async def test_more_pods_than_can_be_worked_on_are_counted(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,6 +401,20 @@ async def test_pods_that_went_while_nobody_watched_are_gone(tmp_path: Path) -> N
         assert await after.texts() == {("app", 0): "app of crash-1\n"}
 
 
+async def test_a_job_that_becomes_known_during_a_list_has_no_pod_that_is_gone(watcher: Watcher) -> None:
+    watcher.open.clear()
+    watcher.capture.begin()
+    watcher.capture.listed(failed())
+
+    watcher.open.add("job")
+    watcher.capture.opened("job")
+    watcher.capture.end()
+    await watcher.capture.settled("job", 5)
+
+    assert [pod.gone for pod in await watcher.held()] == [False]
+    assert await watcher.texts() == {("app", 0): "app of crash-1\n"}
+
+
 async def test_a_list_that_was_broken_off_makes_nothing_gone(watcher: Watcher) -> None:
     await watcher.sees(failed("crash-1"))
     watcher.capture.begin()
@@ -434,6 +454,81 @@ async def test_a_job_that_is_decided_while_its_logs_are_read_leaves_nothing(watc
     assert len(watcher.logs.asked) == 1
 
 
+async def test_a_job_that_is_decided_leaves_nothing_also_if_the_journal_is_slow_to_forget_it(tmp_path: Path) -> None:
+    journal = SlowJournal(tmp_path)
+    journal.free.set()
+    journal.start()
+    watcher = Watcher(journal)
+    await watcher.sees(failed())
+    await watcher.capture.close()
+    journal.free.clear()
+    watcher.logs.hold()
+    watcher.capture.changed("MODIFIED", pod(container(ended(), run=1)))
+    await watcher.logs.reading.wait()
+    [task] = watcher.capture._tasks.values()
+
+    watcher.capture.decided("job")
+    watcher.logs.release()
+    await task
+    journal.free.set()
+    await watcher.capture.close()
+
+    assert await watcher.held() == []
+    await journal.close(5)
+
+
+async def test_a_job_that_is_decided_while_its_pod_is_looked_up_leaves_nothing(watcher: Watcher) -> None:
+    watcher.capture.changed("MODIFIED", failed())
+    [task] = watcher.capture._tasks.values()
+    await asyncio.sleep(0)  # the task has begun
+
+    watcher.capture.decided("job")
+    await task
+    await watcher.capture.close()
+
+    assert await watcher.held() == []
+
+
+async def test_a_pod_that_waits_for_its_job_is_forgotten_when_the_job_is_decided(watcher: Watcher) -> None:
+    watcher.open.clear()
+    await watcher.sees(failed())
+
+    watcher.capture.decided("job")
+    watcher.open.add("job")
+    watcher.capture.opened("job")
+    await watcher.capture.settled("job", 5)
+
+    assert await watcher.held() == []
+
+
+async def test_a_state_that_is_seen_again_is_not_written_again(tmp_path: Path) -> None:
+    journal = SlowJournal(tmp_path)
+    journal.free.set()
+    journal.start()
+    watcher = Watcher(journal)
+    await watcher.sees(failed())
+    await watcher.capture.close()
+    before = journal.calls
+
+    await watcher.sees(failed(), failed())
+    await watcher.lists(failed())
+    await watcher.capture.close()
+
+    assert journal.calls == before > 0
+    await journal.close(5)
+
+
+async def test_of_states_that_follow_fast_none_is_forgotten(watcher: Watcher) -> None:
+    watcher.capture.changed("MODIFIED", pod(container(ended(3))))
+    watcher.capture.changed("MODIFIED", pod(container(RUNNING, run=1)))
+    await watcher.capture.settled("job", 5)
+
+    [held] = await watcher.held()
+    assert held.containers[0].ended_before is not None
+    assert held.containers[0].ended_before.exit_code == 3
+    assert set(await watcher.texts()) == {("app", 0), ("app", 1)}
+
+
 async def test_a_pod_that_is_seen_before_its_job_is_taken_when_the_job_is(watcher: Watcher) -> None:
     watcher.open.clear()
     await watcher.sees(pod(container(RUNNING)), failed())
@@ -444,6 +539,19 @@ async def test_a_pod_that_is_seen_before_its_job_is_taken_when_the_job_is(watche
     await watcher.capture.settled("job", 5)
 
     assert await watcher.texts() == {("app", 0): "app of crash-1\n"}
+
+
+async def test_a_pod_that_went_before_its_job_was_seen_is_held_as_gone(watcher: Watcher) -> None:
+    watcher.open.clear()
+    await watcher.sees(failed())
+    await watcher.sees(failed(deleted=True), event="DELETED")
+
+    watcher.open.add("job")
+    watcher.capture.opened("job")
+    await watcher.capture.settled("job", 5)
+
+    assert [pod.gone for pod in await watcher.held()] == [True]
+    assert await watcher.texts() == {("app", 0): GONE}
 
 
 async def test_what_is_wanting_of_a_failed_job_is_read_before_it_is_told(watcher: Watcher) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from typing_extensions import override
+from typing import Any, Literal
 
 from app.core.evidence import Log, PodEvidence
 from app.store import evidence
 from app.store.journal import Journal
 from app.watcher.holding import Dropped, Holding
+from tests.watcher.journals import SlowJournal
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-T = TypeVar("T")
 
 
 class Told:
@@ -32,23 +29,6 @@ class Told:
 
     def dropped(self, reason: Dropped) -> None:
         self.reasons.append(reason)
-
-
-class SlowJournal(Journal):
-    """Takes nothing until a test lets it, and counts what it was asked."""
-
-    def __init__(self, data_dir: Path) -> None:
-        super().__init__(data_dir)
-        self.calls = 0
-        self.asked = asyncio.Event()
-        self.free = asyncio.Event()
-
-    @override
-    async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self.calls += 1
-        self.asked.set()
-        await self.free.wait()
-        return await super().call(work)
 
 
 @asynccontextmanager
@@ -124,6 +104,25 @@ async def test_a_job_that_is_dropped_while_it_is_being_written_is_dropped(tmp_pa
 
         assert await saved(journal) == []
         assert await held.of_job("job") == ()
+
+
+async def test_a_drop_is_written_without_anything_being_kept(tmp_path: Path) -> None:
+    async with holding(tmp_path) as (held, journal, _):
+        held.drop("job")
+
+        async with asyncio.timeout(5):
+            await journal.asked.wait()
+
+
+async def test_everything_that_waits_is_written_in_small_transactions(tmp_path: Path) -> None:
+    async with holding(tmp_path) as (held, journal, _):
+        for number in range(20):
+            held.keep(f"job-{number}", make_pod())
+        journal.free.set()
+        await held.flush()
+
+        assert len(await Journal.call(journal, evidence.pods)) == 20
+        assert journal.calls == 3
 
 
 async def test_what_is_kept_after_a_drop_stays(tmp_path: Path) -> None:
