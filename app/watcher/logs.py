@@ -122,7 +122,8 @@ class LogReader:
         if "previous terminated container" in str(error):
             return "The log of this run was no longer kept on the node."
         # An answer may quote anything, such as a proxy's page.
-        return f"The log could not be read: {shorten(self.redactor.text(str(error)), _LONGEST_REASON)}"
+        said = " ".join(self.redactor.text(str(error)).split())
+        return f"The log could not be read: {shorten(said, _LONGEST_REASON)}"
 
 
 def redacted(body: bytes, redactor: Redactor, cut: bool) -> str:

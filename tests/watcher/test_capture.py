@@ -582,7 +582,7 @@ PLAIN_NOTES = [
     (refusal(400, 'previous terminated container "app" not found'), "no longer kept on the node"),
     (refusal(403, "forbidden"), "grant the verb get on pods/log in the namespace shop"),
     (refusal(500, "dial tcp 10.0.0.7:10250: connect: connection refused"), "could not be read: GET .* refused"),
-    (refusal(0, "connection lost"), "connection lost"),
+    (refusal(0, "connection\nlost\n"), "connection lost$"),
     (refusal(502, "Authorization: Bearer abcdef123456"), "Authorization: redacted:"),
 ]
 
