@@ -27,8 +27,11 @@ BROAD_HANDLERS: Final = {
     "app/config/reload.py": (1, "what cannot take effect must not end the watch of the file"),
     "app/delivery/dispatcher.py": (1, "a sink that cannot close must not keep the others from closing"),
     "app/delivery/worker.py": (2, "neither a failing queue nor a sink's bug may end the worker"),
+    "app/kube/handling.py": (1, "one object that a handler cannot take must not hide all the others"),
+    "app/kube/watching.py": (1, "a bug of ours must not end the watch"),
     "app/sinks/_thread.py": (1, "what a thread's work raises is raised where it is waited for"),
     "app/store/journal.py": (1, "the writer must outlive whatever one item brings"),
+    "app/watcher/capture.py": (1, "one Pod's fault must not keep others from being captured"),
 }
 """How many handlers a module has that catch everything and go on, and why. Those that raise again are not meant."""
 

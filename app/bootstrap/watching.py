@@ -18,8 +18,11 @@ from app.bootstrap.process import Background, Stop, every
 from app.config.model import Config
 from app.core import claims
 from app.core.actions import JobEnricher
+from app.core.claims import Record
+from app.core.redact import Redactor
 from app.kube.client import KubernetesApi
-from app.kube.lease import Election, Format, SharedRecord
+from app.kube.lease import Election
+from app.kube.shared_record import Format, SharedRecord
 from app.kube.watching import Watch, WatchObserver
 from app.settings import CommonSettings, WatchSettings
 from app.telemetry.metrics import Metrics
@@ -93,6 +96,8 @@ class Watching:
     `alone` says that the process is there for nothing else, and so not ready while it cannot watch.
     """
 
+    _teller: Teller
+
     def __init__(self, backbone: Backbone, *, alone: bool) -> None:
         self._backbone = backbone
         self._background = Background()
@@ -122,7 +127,7 @@ class Watching:
             api,
             namespace=namespace,
             name=f"{settings.lease_name}-{RECORD}",
-            form=Format(encode=claims.encode, decode=claims.decode, start=lambda: self._teller.baseline()),
+            form=Format(encode=claims.encode, decode=claims.decode, start=self._baseline),
         )
         self._capture = Capture(
             api, backbone.journal, rules.redactor, self._is_open, limits=self._limits(), observer=self._observer
@@ -134,9 +139,7 @@ class Watching:
             journal=backbone.journal,
             ids=backbone.ids,
             random=backbone.random,
-            gather=Gatherer(
-                api, self._capture, self._changes(), lambda: self._teller.rules.redactor, self._wanted
-            ).gather,
+            gather=Gatherer(api, self._capture, self._changes(), self._redactor, self._wanted).gather,
             rules=rules,
             identity=self.identity,
             max_age=max_age,
@@ -164,6 +167,7 @@ class Watching:
         start(self._capture.run(), "evidence")
         start(self._tell(), "teller")
         start(self.election.run(), "election")
+        start(self._lead(), "lead")
         start(every(_MEASURE_SECONDS, self._measure), "watcher metrics")
         logger.info("watching", action="start", identity=self.identity)
 
@@ -193,8 +197,23 @@ class Watching:
                 self._capture.decided(job_uid)
         await self._teller.run()
 
+    async def _lead(self) -> None:
+        """Have the teller look at once when the lead is won."""
+        while True:
+            await self.election.wait_until_leading()
+            logger.info("leading", action="tell", identity=self.identity)
+            self._teller.lead()
+            await self.election.wait_until_lost()
+            logger.info("following", action="wait", leader=self.election.holder)
+
     def _is_open(self, job_uid: str) -> bool:
         return self._tracker.is_open(job_uid) or self._teller.waits_for(job_uid)
+
+    def _baseline(self) -> Record:
+        return self._teller.baseline()
+
+    def _redactor(self) -> Redactor:
+        return self._teller.rules.redactor
 
     def _wanted(self, document: dict[str, Any]) -> Sequence[JobEnricher]:
         rules = self._teller.rules

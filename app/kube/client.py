@@ -1,7 +1,7 @@
-"""Calls one API server: bytes in, bytes out, over the `kubernetes` package's credentials and an aiohttp session.
+"""Calls one API server: bytes in, bytes out, over an aiohttp session.
 
-The package's generated classes and models are not used, nor imported: together they take 25 MB of a process that
-should stay small, and they make objects of whole answers of which we read a few fields.
+The `kubernetes` package's generated classes and models are not used, nor imported: together they take 25 MB of a process
+that should stay small, and they make objects of whole answers of which we read a few fields.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Final, TypeAlias, TypeVar
 
 import aiohttp
 
+from app.kube.access import Access
 from app.kube.backoff import Backoff
-from app.kube.credentials import Access, Credentials, choose
+from app.kube.credentials import Credentials, choose
 from app.kube.errors import ApiError, refusal
 from app.kube.lines import LineTooLongError, lines, tail
 from app.kube.session import Patience, open_session, why

@@ -25,9 +25,6 @@ from app.kube.errors import ApiError
 JITTER: Final = 1.2
 """Those who do not lead wait up to this much longer than the retry period, as in client-go (`JitterFactor`)."""
 
-CLOCK_STEP: Final = 0.01
-"""Seconds by which an event loop's timer may be early."""
-
 RELEASE_TIMEOUT: Final = timedelta(seconds=3)
 _log = structlog.get_logger(__name__)
 
@@ -240,7 +237,8 @@ class Election:
 
     async def _try(self) -> None:
         """Win, renew or see who leads; a failure is kept in `last_error`, and ends the lead when its time is up."""
-        self._lose_in_time()
+        if not self.leading:
+            self._lose()
         try:
             async with asyncio.timeout(self._patience()):
                 await self._acquire_or_renew()
@@ -249,7 +247,6 @@ class Election:
             # A conflict only says that somebody else was faster; the next look shows who.
             conflict = isinstance(error, ApiError) and error.is_conflict
             self._fail(None if conflict else self._lease.explain(error))
-        self._lose_in_time()
 
     def _patience(self) -> float:
         left = self._left()
@@ -259,7 +256,7 @@ class Election:
         """Return seconds until the next try, so that a lead ends on time and candidates do not meet."""
         period = self._terms.retry_period.total_seconds()
         left = self._left()
-        return period * (1 + JITTER * self._terms.random()) if left is None else min(period, left + CLOCK_STEP)
+        return period * (1 + JITTER * self._terms.random()) if left is None else min(period, left)
 
     def _left(self) -> float | None:
         return None if self._leads_until is None else max(self._leads_until - self._terms.clock(), 0)
@@ -325,10 +322,6 @@ class Election:
         self._leads_until = until
         self._lost.clear()
         self._won.set()
-
-    def _lose_in_time(self) -> None:
-        if not self.leading:
-            self._lose()
 
     def _lose(self) -> None:
         if self._leads_until is not None:

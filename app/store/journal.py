@@ -133,6 +133,7 @@ class Journal:
         self._armed = False
         self._idle = asyncio.Event()
         self._waiting: collections.deque[_Append] = collections.deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._pending_bytes = 0
         self._pending_since: float | None = None
         self._pending = 0
@@ -157,7 +158,6 @@ class Journal:
         (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
-        self._ticker = self._loop.create_task(self._tick(), name="journal-budget")
         return int(last)
 
     @property
@@ -192,6 +192,8 @@ class Journal:
             self._pending_since = time.monotonic()
         if self.last_error is None:
             self._waiting.append(item)
+            if self._timer is None:
+                self._start_timer()
         else:
             # The disk refuses at the moment: waiting would only slow the cluster down.
             _answer(item, "pending")
@@ -242,7 +244,8 @@ class Journal:
         self._max_pending_bytes = 0  # nobody would write what comes now: from here on the journal is full
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join, 1.0)
-        self._ticker.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         lost = self._pending
         if lost:
             self._observer.lost(lost, "shutdown")
@@ -251,13 +254,17 @@ class Journal:
         os.close(self._lock)
         return lost
 
-    async def _tick(self) -> None:
-        """Answer for records whose budget is used up; one timer for all of them."""
-        while True:
-            await asyncio.sleep(self._budget / 20)
-            now = self._loop.time()
-            while self._waiting and (self._waiting[0].answer is None or self._waiting[0].deadline <= now):
-                _answer(self._waiting.popleft(), "pending")
+    def _start_timer(self) -> None:
+        self._timer = self._loop.call_later(self._budget / 20, self._tick)
+
+    def _tick(self) -> None:
+        """Answer for records whose budget is used up; one timer for all of them, and none where nothing waits."""
+        now = self._loop.time()
+        while self._waiting and (self._waiting[0].answer is None or self._waiting[0].deadline <= now):
+            _answer(self._waiting.popleft(), "pending")
+        self._timer = None
+        if self._waiting:
+            self._start_timer()
 
     def _write(self) -> None:
         """Run the writer: commit one batch after another. Ends with the file closed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, Protocol
 
@@ -19,10 +19,13 @@ from app.audit.failed_jobs import FailureRules, findings_of, job_facts, record_o
 from app.core import claims
 from app.core.claims import Claim, Record
 from app.core.identity import EntryIds
-from app.core.job_report import FailedJob
+from app.core.job_report import FailedJob, Note, Topic
+from app.core.playbook import RoutedFinding
+from app.kube.backoff import Backoff
 from app.kube.errors import ApiError
 from app.store.failures import is_recorded
 from app.store.journal import Journal
+from app.watcher.gatherings import AT_ONCE, Gatherings
 from app.watcher.jobs import FailedCandidate
 
 logger = structlog.get_logger(__name__)
@@ -30,11 +33,14 @@ logger = structlog.get_logger(__name__)
 _GRACE: Final = 60
 """Seconds that a claim may stay open before another replica completes it: a crashed container is back by then."""
 
-_AT_ONCE: Final = 8
 _POLL_SECONDS: Final = 10.0
-_RETRY_SECONDS: Final = 2.0
+_BREATH_SECONDS: Final = 0.1
+"""Jobs fail in crowds: what fails meanwhile shares the writes to the record, of which each may be 200 KiB."""
+
 _WITH_DOCUMENT: Final = 2000
 """Failures that wait with their Job's document in memory; the Jobs of further ones are read again."""
+
+_TOPICS: Final[tuple[Topic, ...]] = ("job", "events", "pods")
 
 Result = Literal["told", "old", "before_first_start", "elsewhere"]
 
@@ -81,6 +87,7 @@ class Teller:
         release: Callable[[str], None],
         observer: TellerObserver,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.rules = rules
         self.last_error: str | None = None
@@ -90,7 +97,6 @@ class Teller:
         self._journal = journal
         self._ids = ids
         self._random = random
-        self._gather = gather
         self._identity = identity
         self._max_age = int(max_age.total_seconds())
         self._release = release
@@ -98,10 +104,13 @@ class Teller:
         self._clock = clock
         self._wake = asyncio.Event()
         self._waiting: dict[str, FailedCandidate] = {}
-        self._gathering: dict[str, asyncio.Task[FailedJob]] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._gatherings = Gatherings(gather, self._wake.set)
+        self._desks = asyncio.Semaphore(AT_ONCE)
         self._committed: set[str] = set()
         self._known: Record | None = None
+        self._doubtful = False
+        self._pause = pause
+        self._backoff = Backoff()
 
     @property
     def waiting(self) -> int:
@@ -114,9 +123,10 @@ class Teller:
 
     def failed(self, candidate: FailedCandidate) -> None:
         """Take a failure; one that was told already, by whomever, is not told again."""
-        if candidate.uid in self._waiting or candidate.uid in self._committed:
+        known = self._waiting.get(candidate.uid)
+        if candidate.uid in self._committed or (known is not None and known.document):
             return
-        if self._known is not None and self._status(self._known, candidate) in ("told", "old"):
+        if self._status(candidate) in ("told", "old"):
             self._release(candidate.uid)
             return
         if len(self._waiting) >= _WITH_DOCUMENT:
@@ -124,131 +134,175 @@ class Teller:
         self._waiting[candidate.uid] = candidate
         self._wake.set()
 
-    def wake(self) -> None:
-        """Look at once: this replica has begun to lead."""
+    def lead(self) -> None:
+        """Look anew and at once: this replica has begun to lead."""
+        self._doubtful = True
         self._wake.set()
 
     async def run(self) -> None:
         """Tell until cancelled; begin when the Jobs have been listed, so that the first start knows what was before."""
-        patience = 0.0
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), patience)
-                self._wake.clear()
-                patience = await self._guarded_round()
+                await self._guarded_round()
         finally:
-            for task in self._gathering.values():
-                task.cancel()
+            await self._gatherings.close()
 
-    async def _guarded_round(self) -> float:
-        """Do what can be done now; return for how many seconds there may be nothing more to do."""
+    async def _guarded_round(self) -> None:
+        """Do what can be done now; then wait until there may be more to do."""
         try:
             await self._round()
         except ApiError as error:
-            self.last_error = str(error)
             logger.warning("failed jobs not told yet", action="retry", waiting=len(self._waiting), error=str(error))
-            return error.retry_after or _RETRY_SECONDS
-        self.last_error = None
-        return _POLL_SECONDS
+            await self._rest(str(error), error.retry_after)
+        except Exception as error:
+            # A loop boundary: whatever a round meets, what failed is still to be told.
+            logger.exception("failed jobs not told yet", action="bug", waiting=len(self._waiting))
+            await self._rest(f"a fault that the log tells: {type(error).__name__}")
+        else:
+            self.last_error = None
+            self._backoff.reset()
+            await self._more()
+
+    async def _rest(self, error: str, retry_after: float | None = None) -> None:
+        """Try again after a while, whatever comes meanwhile, and trust nothing that was known before."""
+        self.last_error = error
+        self._doubtful = True
+        await self._pause(self._backoff.next(retry_after))
+
+    async def _more(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._wake.wait()
+                await self._pause(_BREATH_SECONDS)
+        self._wake.clear()
 
     async def _round(self) -> None:
-        if self._known is None or not self._is_leading() or self._known.claims:
-            self._known = await self._record.read()
-        if self._known is None:
-            if not self._is_leading():
-                return
-            await self._first_start()
-        await self._complete()
+        if not await self._look():
+            return
+        await self._recall()
         self._forget_told()
         if self._is_leading():
-            self._begin_to_gather()
-            await self._tell(self._gathered())
-            await self._settle()
+            left = self._left()
+            self._gatherings.begin(each for each in self._waiting.values() if self._is_ours(each, left))
+            await self._tell(left)
+        await self._settle()
+
+    async def _look(self) -> bool:
+        """Know the record as it is; say no where there is none, and another is to begin it."""
+        known = self._known
+        if known is not None and self._is_leading() and not known.claims and not self._doubtful:
+            return True
+        self._doubtful = False
+        found = await self._record.read()
+        if found is None:
+            if not self._is_leading():
+                return False
+            await self._begin_record()
+        else:
+            self._known = found
+        return True
 
     def baseline(self) -> Record:
-        """Return the record of the first start in a cluster: what has failed by now counts as told."""
+        """Return how the record begins: at the first start in a cluster, what has failed by now counts as told.
+
+        Where it was there and is no more, it begins as it was known.
+        """
+        if self._known is not None:
+            return self._known
         before = [(each.uid, _seconds(each.failed_at)) for each in self._waiting.values() if each.listed]
         older = self._newest_too_old()
         return claims.baseline([*before, ("older", _seconds(older))] if older else before)
 
-    async def _first_start(self) -> None:
+    async def _begin_record(self) -> None:
         """Begin the record, so that nobody is flooded with what failed before."""
-        before = [each.uid for each in self._waiting.values() if each.listed]
         await self._update(lambda _: None)
+        before = [each for each in self._waiting.values() if each.listed and self._status(each) == "told"]
         logger.info("first start in this cluster", action="ignore", failed_before=len(before))
-        for uid in before:
-            self._let_go(uid, "before_first_start")
+        for each in before:
+            self._let_go(each.uid, "before_first_start")
 
     async def _update(self, change: Callable[[Record], Record | None]) -> None:
         self._known = await self._record.update(change)
 
-    def _status(self, record: Record, candidate: FailedCandidate) -> str:
+    def _status(self, candidate: FailedCandidate) -> claims.Status | None:
+        """Say what the record says of a failure, None while that is not known."""
+        if self._known is None:
+            return None
         failed_at, now = _seconds(candidate.failed_at), _seconds(self._clock())
-        return claims.status(record, candidate.uid, failed_at, self._max_age, now)
+        return claims.status(self._known, candidate.uid, failed_at, self._max_age, now)
 
     def _forget_told(self) -> None:
         """Let go of what was told, here or elsewhere, and of what is too old to be told."""
         for uid, candidate in list(self._waiting.items()):
-            status = self._known and self._status(self._known, candidate)
+            status = self._status(candidate)
             if status in ("told", "old"):
                 self._let_go(uid, "elsewhere" if status == "told" else "old")
 
     def _let_go(self, uid: str, result: Result) -> None:
         if self._waiting.pop(uid, None) is not None:
             self._observer.decided(result)
-        if (task := self._gathering.pop(uid, None)) is not None:
-            task.cancel()
+        self._gatherings.drop(uid)
         self._release(uid)
 
-    def _begin_to_gather(self) -> None:
-        for uid, candidate in self._waiting.items():
-            if uid not in self._gathering and self._known and self._status(self._known, candidate) == "new":
-                self._start_gathering(candidate)
+    async def _recall(self) -> None:
+        """Settle the claims whose entry is in this journal; the others wait, whoever is to tell them."""
+        known = self._known.claims if self._known else ()
+        claimed = [each for each in known if each.uid not in self._committed]
+        for uid in await self._recorded(claimed):
+            self._committed.add(uid)
+            self._let_go(uid, "told")
+        for claim in claimed:
+            if claim.uid not in self._committed:
+                self._waiting.setdefault(claim.uid, _candidate(claim))
 
-    def _start_gathering(self, candidate: FailedCandidate) -> asyncio.Task[FailedJob]:
-        task = asyncio.create_task(self._gather_in_turn(candidate), name=f"gather {candidate.uid}")
-        task.add_done_callback(lambda _: self._wake.set())
-        self._gathering[candidate.uid] = task
-        return task
+    async def _recorded(self, claimed: Collection[Claim]) -> list[str]:
+        """Return what the journal has. Waits for what is on its way to the disk, since both go in order."""
+        if not claimed:
+            return []
+        return await self._journal.call(
+            lambda c: [each.uid for each in claimed if is_recorded(c, each.namespace, each.name, each.uid)]
+        )
 
-    async def _gather_in_turn(self, candidate: FailedCandidate) -> FailedJob:
-        async with self._slots:
-            return await self._gather(candidate)
+    def _left(self) -> dict[str, Claim]:
+        """Return the claims that are ours to complete: our own, and those of replicas that did not come back."""
+        if self._known is None:
+            return {}
+        mine = claims.held_by(self._known, self._identity)
+        orphans = claims.orphans(self._known, _seconds(self._clock()), _GRACE)
+        return {each.uid: each for each in (*mine, *orphans) if each.uid not in self._committed}
 
-    def _gathered(self) -> dict[str, FailedJob]:
-        """Return what is ready to be told; a gathering that met a fault of ours is begun again later."""
-        ready: dict[str, FailedJob] = {}
-        for uid, task in list(self._gathering.items()):
-            if not task.done() or uid not in self._waiting:
-                continue
-            if (error := task.exception()) is None:
-                ready[uid] = task.result()
-            else:
-                logger.error("evidence not gathered", action="bug", uid=uid, exc_info=error)
-                del self._gathering[uid]
-        return ready
+    def _is_ours(self, candidate: FailedCandidate, left: Container[str]) -> bool:
+        return candidate.uid in left or self._status(candidate) == "new"
 
-    async def _tell(self, ready: dict[str, FailedJob]) -> None:
-        """Claim what is ready and, where nobody was faster, commit it."""
+    async def _tell(self, left: Mapping[str, Claim]) -> None:
+        """Claim what was gathered and, where nobody was faster, commit it.
+
+        Claims that were left open are taken over, our own as well, since others may have taken them for orphans; rate
+        limits that they have used up do not count.
+        """
+        gathered = self._gatherings.ready()
+        ready = {uid: each for uid, each in gathered.items() if self._is_ours(self._waiting[uid], left)}
         if not ready:
             return
-        wanted = sorted((self._claim(self._waiting[uid]) for uid in ready), key=lambda claim: claim.failed_at)
+        wanted = sorted((self._claim(self._waiting[uid]) for uid in ready.keys() - left.keys()), key=_age)
+        orphans = [left[uid] for uid in ready.keys() & left.keys()]
         won: tuple[str, ...] = ()
         withheld: dict[str, set[str]] = {}
 
         def change(found: Record) -> Record:
             nonlocal won
             withheld.clear()
-            changed, won = claims.claim(claims.settle(found, self._committed), wanted)
-            for uid in won:
+            now = _seconds(self._clock())
+            changed, taken = claims.take_over(claims.settle(found, self._committed), orphans, self._identity, now)
+            changed, new = claims.claim(changed, wanted)
+            for uid in new:
                 changed, withheld[uid] = self._reserved(changed, ready[uid])
-            return claims.pruned(changed, _seconds(self._clock()), self._max_age)
+            won = (*taken, *new)
+            return claims.pruned(changed, now, self._max_age)
 
-        before = frozenset(self._committed)
         await self._update(change)
-        self._committed -= before
-        await asyncio.gather(*(self._commit(uid, ready[uid], withheld[uid]) for uid in won))
+        self._committed.clear()
+        await asyncio.gather(*(self._commit_in_turn(uid, ready[uid], withheld.get(uid, ())) for uid in won))
 
     def _claim(self, candidate: FailedCandidate) -> Claim:
         return Claim(
@@ -271,17 +325,37 @@ class Teller:
         used = {keys[playbook]: now + limits[playbook] for playbook in limits.keys() - silent}
         return claims.with_limits(record, used), silent
 
+    async def _commit_in_turn(self, uid: str, failed: FailedJob, withheld: Collection[str]) -> None:
+        # Few at a time: a report takes some milliseconds in which nobody else is served.
+        async with self._desks:
+            try:
+                await self._commit(uid, failed, withheld)
+            except Exception:
+                # A loop boundary: one report's fault must not keep the others from being told.
+                logger.exception("failed job not told yet", action="bug", uid=uid)
+
     async def _commit(self, uid: str, failed: FailedJob, withheld: Collection[str]) -> None:
         """Append the entry; what the disk does not take at once stays claimed until it has."""
-        routed = findings_of(failed, self.rules, withheld)
-        for playbook in withheld:
-            self._observer.withheld(playbook)
-        answer = await self._journal.append(record_of(failed, routed, self.rules, self._ids, self._random))
+        now = self._clock()
+        routed = self._findings(uid, failed, withheld, now)
+        answer = await self._journal.append(record_of(failed, routed, self.rules, self._ids, self._random, now))
         if answer != "recorded":
             logger.warning("failed job waits for the disk", action="retry", uid=uid, result=answer)
             return
+        for playbook in withheld:
+            self._observer.withheld(playbook)
         self._committed.add(uid)
         self._let_go(uid, "told")
+
+    def _findings(
+        self, uid: str, failed: FailedJob, withheld: Collection[str], now: datetime
+    ) -> Sequence[RoutedFinding]:
+        try:
+            return findings_of(failed, self.rules, withheld, now)
+        except Exception:
+            # A fault in what is attached must not keep anybody from hearing of the failure itself.
+            logger.exception("evidence not attached", action="bug", uid=uid)
+            return findings_of(_bare(failed), self.rules, withheld, now)
 
     async def _settle(self) -> None:
         """Write down what was committed."""
@@ -291,51 +365,20 @@ class Teller:
         await self._update(lambda found: claims.settle(found, done))
         self._committed -= done
 
-    async def _complete(self) -> None:
-        """Settle claims whose entry is in this journal; tell those that a crash left open, where that is up to us."""
-        record = self._known
-        if record is None or not record.claims:
-            return
-        mine = claims.held_by(record, self._identity)
-        for claim in mine:
-            if claim.uid not in self._committed and await self._has(claim):
-                self._committed.add(claim.uid)
-                self._let_go(claim.uid, "told")
-        if self._is_leading():
-            left = [claim for claim in mine if claim.uid not in self._committed]
-            for claim in [*left, *await self._taken_over(record)]:
-                await self._tell_left(claim)
-        await self._settle()
-
-    async def _taken_over(self, record: Record) -> list[Claim]:
-        """Take over the claims of replicas that did not come back."""
-        now, won = _seconds(self._clock()), tuple[str, ...]()
-        left = [each for each in claims.orphans(record, now, _GRACE) if each.by != self._identity]
-        if not left:
-            return []
-
-        def change(found: Record) -> Record:
-            nonlocal won
-            changed, won = claims.take_over(found, left, self._identity, now)
-            return changed
-
-        await self._update(change)
-        return [each for each in left if each.uid in won]
-
-    async def _has(self, claim: Claim) -> bool:
-        """Say whether the journal has the entry. Waits for what is on its way to the disk, since both go in order."""
-        return await self._journal.call(lambda c: is_recorded(c, claim.namespace, claim.name, claim.uid))
-
-    async def _tell_left(self, claim: Claim) -> None:
-        """Tell a failure that was claimed and never committed; a rate limit that it has used up does not count."""
-        candidate = self._waiting.get(claim.uid) or _candidate(claim)
-        logger.info("failed job was claimed and not told", action="tell", uid=claim.uid, claimed_by=claim.by)
-        task = self._gathering.get(claim.uid) or self._start_gathering(candidate)
-        await self._commit(claim.uid, await task, ())
-
 
 def _seconds(moment: datetime) -> int:
     return int(moment.timestamp())
+
+
+def _age(claim: Claim) -> int:
+    return claim.failed_at
+
+
+def _bare(failed: FailedJob) -> FailedJob:
+    notes = tuple(
+        Note(topic, "What is known could not be attached: the log of the watcher says why.") for topic in _TOPICS
+    )
+    return FailedJob(document=failed.document, failure=failed.failure, owner=failed.owner, notes=notes)
 
 
 def _candidate(claim: Claim) -> FailedCandidate:

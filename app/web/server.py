@@ -23,7 +23,21 @@ _GOODBYE_SECONDS: Final = 0.5
 
 
 class Listener(uvicorn.Server):
-    """A uvicorn server that leaves signals to whoever owns the process."""
+    """A uvicorn server that leaves signals to whoever owns the process, and sleeps when there is nothing to do."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._end = asyncio.Event()
+
+    def end(self) -> None:
+        """Begin to end."""
+        self.should_exit = True
+        self._end.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end. uvicorn looks ten times a second, for a date header that is switched off here."""
+        await self.on_tick(0)
+        await self._end.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -75,7 +89,7 @@ async def stop(server: Listener, task: asyncio.Task[None]) -> None:
     TLS says goodbye, and the event loop waits 30 s for the client to say so too. A client that is idle may do that
     before its next request only. A listener that had ended with an error before is no error here.
     """
-    server.should_exit = True
+    server.end()
     silent = set[Any]()
     while not (await asyncio.wait({task}, timeout=_GOODBYE_SECONDS))[0]:
         for connection in silent & server.server_state.connections:

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from app.kube.client import KubernetesApi
-from app.kube.credentials import Credentials, Kubeconfig, Source
+from app.kube.credentials import Credentials, Source
+from app.kube.kubeconfig import Kubeconfig
 from app.kube.session import Patience
 from tests.kube.api_server import ApiServer
 

@@ -86,6 +86,7 @@ class LeaseStore:
         return self.stored[name]
 
     def _put(self, name: str, sent: Document) -> Document:
+        assert "managedFields" not in sent["metadata"]
         current = self._get(name, sent)["metadata"]["resourceVersion"]
         if sent["metadata"]["resourceVersion"] != current:
             raise ApiError(f"PUT {name}: 409 Conflict", status=409, reason="Conflict")

@@ -10,8 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.kube.client import KubernetesApi
-from app.kube.credentials import Credentials, Kubeconfig, ServiceAccount, choose
+from app.kube.credentials import Credentials, choose
 from app.kube.errors import ApiError, KubernetesSetupError
+from app.kube.kubeconfig import Kubeconfig
+from app.kube.service_account import ServiceAccount
 from tests.kube.api_server import Answer, ApiServer, Exchange, document, failure, serving
 from tests.kube.clients import client, client_of, write_kubeconfig
 from tests.sinks.receiver import self_signed
@@ -46,7 +48,7 @@ async def test_a_rotated_token_is_used_by_the_next_call(tmp_path: Path, tls: tup
             await api.get("/api")
 
         assert api.namespace == "auditing"
-        assert [request.headers["authorization"] for request in server.requests] == ["bearer first", "bearer second"]
+        assert [request.headers["authorization"] for request in server.requests] == ["Bearer first", "Bearer second"]
 
 
 async def test_a_token_that_is_refused_is_read_again_and_the_call_made_once_more(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ async def test_a_token_that_cannot_be_read_leaves_the_old_one_in_use(
             await api.get("/api")
 
         used = [request.headers["authorization"] for request in server.requests]
-        assert used == ["bearer first", "bearer first", "bearer second"]
+        assert used == ["Bearer first", "Bearer first", "Bearer second"]
         assert [log["event"] for log in logs] == ["kubernetes_credentials_not_read"]
 
 
@@ -168,7 +170,9 @@ async def test_a_client_is_made_from_the_environment(tmp_path: Path, monkeypatch
 async def test_a_pod_without_a_token_is_told_why(tmp_path: Path) -> None:
     place = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
-    with pytest.raises(KubernetesSetupError, match=r"token file does not exist.*; .*automountServiceAccountToken"):
+    with pytest.raises(
+        KubernetesSetupError, match=r"token: cannot be read.*automountServiceAccountToken"
+    ):
         await Credentials.read(ServiceAccount(environment=place, folder=tmp_path))
 
 

@@ -111,6 +111,7 @@ async def test_of_many_candidates_one_leads() -> None:
         for _ in range(100):
             await asyncio.sleep(0.5)
             assert sum(each.leading for each in candidates) == 1
+            assert {each.last_error for each in candidates} == {None}
     assert store.spec()["leaseTransitions"] == 0
 
 
@@ -245,10 +246,12 @@ async def test_one_lost_answer_does_not_cost_the_lead() -> None:
     async with running(candidate):
         await candidate.wait_until_leading()
         client.hangs = True
-        await asyncio.sleep(4)
-        client.hangs = False
-        await asyncio.sleep(5)
-        assert candidate.leading
+        await asyncio.sleep(3)
+        client.hangs = False  # what was sent by now is never answered
+        lost = asyncio.create_task(candidate.wait_until_lost())
+        await asyncio.sleep(20)
+        assert not lost.done()
+        lost.cancel()
 
         client.answers_get_lost = True
         await asyncio.sleep(5)
@@ -347,15 +350,34 @@ async def test_a_released_lease_is_another_s_without_waiting() -> None:
             assert store.spec()["leaseTransitions"] == 1
 
 
+@pytest.mark.parametrize(("random", "seconds"), [(0.0, 2.0), (1.0, 4.4)])
+def test_candidates_ask_at_different_times(random: float, seconds: float) -> None:
+    @in_no_time
+    async def scenario() -> None:
+        store = held(by="b", leaseDurationSeconds=1_000)
+
+        async with running(election(Client(store), random=random)):
+            await asyncio.sleep(10 * seconds - 0.1)
+
+        assert store.requests == ["GET"] * 10
+
+    scenario()
+
+
 @in_no_time
 async def test_who_released_does_not_lead_again_and_ends() -> None:
     store = LeaseStore()
-    candidate = election(Client(store, delay=0.5))
+    client = Client(store, delay=0.5)
+    candidate = election(client)
     run = asyncio.create_task(candidate.run())
     await candidate.wait_until_leading()
-    await asyncio.sleep(2.2)  # a renewal is on its way
+    await asyncio.sleep(2.2)  # a renewal is on its way, and slower than what comes later
+    client.delay = 0
 
-    await candidate.release()
+    release = asyncio.create_task(candidate.release())
+    while not release.done():
+        await asyncio.sleep(0.1)
+        assert not candidate.leading
     await run
 
     assert not candidate.leading
