@@ -36,6 +36,8 @@ def manifest(
     """Return a Job; `spec` has fields of its spec, and its `backoffLimit` is 0 unless it says something else."""
     pod = {
         "restartPolicy": restart_policy,
+        # Without a token no Pod has to wait for one, which would cost a Job ten seconds.
+        "automountServiceAccountToken": False,
         "initContainers": list(init),
         "containers": list(containers) or [container()],
     }
@@ -88,18 +90,26 @@ class BoundPod:
         return self._report("Pending")
 
     def crash(self, exit_code: int = 1, *, container: str = "", reason: str = "Error", message: str = "") -> Self:
-        """A container (default: the first) has ended, and with it, for good, the Pod."""
+        """A container (default: the first) has failed, the others have ended well, and with them, for good, the Pod."""
         name = container or self._containers[0]
-        self._statuses[name] |= {"ready": False, "state": _terminated(exit_code, reason, message)}
+        for other in self._containers:
+            self._statuses[other] |= {"ready": False, "state": _terminated(0, "Completed")}
+        self._statuses[name] |= {"state": _terminated(exit_code, reason, message)}
         return self._report("Failed")
 
     def restart(self, exit_code: int = 1, *, container: str = "", reason: str = "Error") -> Self:
-        """A container (default: the first) has ended and waits to be started again."""
-        name = container or self._containers[0]
-        status = self._statuses[name]
+        """A container (default: the first) has ended, and runs again."""
+        status = self._statuses[container or self._containers[0]]
+        running = {"running": {"startedAt": now()}}
         ended = _terminated(exit_code, reason)
+        status |= {"state": running, "lastState": ended, "restartCount": status["restartCount"] + 1}
+        return self._report("Running")
+
+    def back_off(self, exit_code: int = 1, *, container: str = "", reason: str = "Error") -> Self:
+        """A container (default: the first) has ended, and waits to be started again."""
+        status = self._statuses[container or self._containers[0]]
         waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}}
-        status |= {"ready": False, "state": waiting, "lastState": ended, "restartCount": status["restartCount"] + 1}
+        status |= {"ready": False, "state": waiting, "lastState": _terminated(exit_code, reason)}
         return self._report("Running")
 
     def succeed(self) -> Self:
@@ -163,6 +173,25 @@ class Jobs:
         """Return a Job as it is stored."""
         return _read(self._api, f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{name}")
 
+    def create_cron_job(self, name: str, image: str) -> None:
+        """Create a CronJob that makes no Job within a test; its container has its name."""
+        spec = manifest("", containers=[container(name, image=image)])["spec"]
+        # Up to Kubernetes 1.20 there is no other version.
+        beta = "batch/v1beta1" in self.kubectl("api-versions").split()
+        document = {
+            "apiVersion": "batch/v1beta1" if beta else "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": name},
+            "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": spec}},
+        }
+        self.kubectl("create", "-f", "-", stdin=msgspec.json.encode(document).decode())
+
+    def owner(self, resource: str, name: str) -> Document:
+        """Return the reference to an object that controls a Job."""
+        owner = msgspec.json.decode(self.kubectl("get", resource, name, "-o", "json"))
+        fields = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "controller": True}
+        return {**fields, "name": name, "uid": owner["metadata"]["uid"]}
+
     def next_pod(self, job: str) -> BoundPod:
         """Wait for the next Pod of a Job that is on no node, and bind it to the test's."""
         document = eventually(lambda: self._unbound(job), f"a new Pod of {job}")
@@ -183,6 +212,11 @@ class Jobs:
         self.next_pod(name).write(log).run().crash()
         self.failed(name)
         return uid
+
+    def give_up(self, name: str) -> None:
+        """Let the Job controller fail a Job, whatever its Pods do: its time is over."""
+        self.kubectl("patch", "job", name, "--type=merge", "--patch", '{"spec":{"activeDeadlineSeconds":1}}')
+        self.failed(name)
 
     def failed(self, *names: str) -> Document:
         """Wait until the Job controller has given up on all of them; return the condition `Failed` of the last."""

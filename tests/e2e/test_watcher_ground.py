@@ -77,11 +77,13 @@ def test_a_deadline_fails_the_job_and_deletes_its_pod(jobs: Jobs) -> None:
     assert jobs.pods("slow") == jobs.pods("waits") == []
 
 
-def test_many_jobs_fail_at_once(jobs: Jobs) -> None:
-    names = [f"many-{number}" for number in range(200)]
-    jobs.create(*map(hopeless, names))
+def test_a_shorter_deadline_fails_a_job_whose_pods_are_gone(jobs: Jobs) -> None:
+    jobs.create(manifest("gone", backoffLimit=6))
+    jobs.next_pod("gone").run().back_off().delete()
 
-    assert jobs.failed(*names)["reason"] == "DeadlineExceeded"
+    jobs.give_up("gone")
+
+    assert jobs.failed("gone")["reason"] == "DeadlineExceeded"
 
 
 def test_a_job_that_succeeds_has_not_failed(jobs: Jobs) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,9 +13,12 @@ import msgspec
 from typing_extensions import override
 
 from app.cli.controlplane import ControlPlane
+from app.store import evidence
 from tests.e2e.program import Program
 from tests.e2e.servers import Document, Hook
 from tests.e2e.webhooks import eventually
+
+TAKEOVER_TIMEOUT: Final = timedelta(seconds=45)
 
 NAMESPACE: Final = "kubewitness"
 """Where the watcher's service account and its Leases are."""
@@ -79,6 +85,12 @@ class Watcher(Program):
         record = ("get", "leases", f"--namespace={NAMESPACE}", f"{self.lease}-failed-jobs")
         eventually(lambda: not self._cluster.kubectl(*record, check=False).returncode, "the record of failed Jobs")
 
+    def until_leading(self) -> None:
+        """Return when this replica tells; a leader that was killed has its Lease for 15 s more."""
+        self._processes.wait_until(
+            lambda: "this replica tells" in self.get("/readyz").text, "leadership", timeout=TAKEOVER_TIMEOUT
+        )
+
     def failures(self, **filters: str) -> list[Document]:
         """Return the entries of failed Jobs, newest first."""
         return self.entries(operation="FAILED", kind="Job", **filters)
@@ -96,6 +108,16 @@ class Watcher(Program):
         assert written["entry"]["id"] == hooked["entry"]["id"] == entry["id"]
         assert len(entry["findings"]) == 1
         return written
+
+    def until_held(self, uid: str, text: str) -> None:
+        """Return when the journal holds a log of the Job's Pods with this text."""
+
+        def held() -> bool:
+            with closing(sqlite3.connect(self.data / "journal.db")) as journal:
+                pods = evidence.held(journal, uid)
+            return any(text in log.text for pod in pods for log in pod.logs)
+
+        eventually(held, f"evidence of Job {uid}")
 
     def _written(self, uid: str) -> list[Document]:
         return [each for each in self.told() if each["entry"]["resource"]["uid"] == uid]
