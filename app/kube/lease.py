@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable
@@ -296,7 +297,7 @@ class Election:
         ours = before.holder_identity == self.identity
         return LeaseSpec(
             holder_identity=self.identity,
-            lease_duration_seconds=int(self._terms.lease_duration.total_seconds()),
+            lease_duration_seconds=math.ceil(self._terms.lease_duration.total_seconds()),
             acquire_time=(before.acquire_time if ours else None) or now,
             renew_time=now,
             lease_transitions=(before.lease_transitions or 0) + (not ours and not document.is_new),

@@ -28,7 +28,8 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots, which on Python 3.11 do not go with `Format[T](...)`.
+@dataclass(frozen=True, kw_only=True)
 class Format(Generic[T]):
     """How a shared document is written and read, and how it begins.
 

@@ -372,15 +372,17 @@ async def test_who_released_does_not_lead_again_and_ends() -> None:
     run = asyncio.create_task(candidate.run())
     await candidate.wait_until_leading()
     await asyncio.sleep(2.2)  # a renewal is on its way, and slower than what comes later
-    client.delay = 0
+    client.delay = 0.05
 
     release = asyncio.create_task(candidate.release())
-    while not release.done():
-        await asyncio.sleep(0.1)
-        assert not candidate.leading
+    await candidate.wait_until_lost()
+    won_again = asyncio.create_task(candidate.wait_until_leading())
+    await release
     await run
 
     assert not candidate.leading
+    assert not won_again.done()
+    won_again.cancel()
     assert store.spec()["holderIdentity"] == ""
 
 
@@ -479,12 +481,13 @@ def test_terms_that_cannot_keep_the_promise_are_refused(duration: float, deadlin
 
 
 @in_no_time
-async def test_times_are_utc_with_six_digits() -> None:
+async def test_times_are_utc_with_six_digits_and_durations_never_shorter_than_meant() -> None:
     store = LeaseStore()
-    terms = Terms(clock=now, wall=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    terms = Terms(lease_duration=timedelta(seconds=15.5), clock=now, wall=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     candidate = Election(Client(store), namespace="tools", name="leader", identity="a", terms=terms)
 
     async with running(candidate):
         await candidate.wait_until_leading()
 
     assert store.spec()["renewTime"] == "2026-01-01T00:00:00.000000Z"
+    assert store.spec()["leaseDurationSeconds"] == 16
