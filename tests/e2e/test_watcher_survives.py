@@ -51,7 +51,7 @@ def test_a_job_that_fails_while_the_watcher_is_down_is_told_when_it_is_back(jobs
 def test_evidence_survives_the_watcher_and_the_pod(jobs: Jobs, another: Watcher) -> None:
     uid = jobs.create(manifest("during", backoffLimit=6))["during"]
     pod = jobs.next_pod("during").write("the reason\n").run().crash()
-    another.until_held(uid, "the reason")
+    another.until_held("the reason")
     another.kill()
     pod.delete()
     jobs.give_up("during")

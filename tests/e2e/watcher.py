@@ -13,7 +13,7 @@ import msgspec
 from typing_extensions import override
 
 from app.cli.controlplane import ControlPlane
-from app.store import evidence
+from app.store.encoding import inflated
 from tests.e2e.program import Program
 from tests.e2e.servers import Document, Hook
 from tests.e2e.webhooks import eventually
@@ -109,15 +109,14 @@ class Watcher(Program):
         assert len(entry["findings"]) == 1
         return written
 
-    def until_held(self, uid: str, text: str) -> None:
-        """Return when the journal holds a log of the Job's Pods with this text."""
+    def until_held(self, text: str) -> None:
+        """Return when the journal holds evidence with this text."""
+        eventually(lambda: text.encode() in self.rows("evidence"), f"evidence with {text!r}")
 
-        def held() -> bool:
-            with closing(sqlite3.connect(self.data / "journal.db")) as journal:
-                pods = evidence.held(journal, uid)
-            return any(text in log.text for pod in pods for log in pod.logs)
-
-        eventually(held, f"evidence of Job {uid}")
+    def rows(self, table: str) -> bytes:
+        """Return what stands in the rows of a table of the journal, none of it compressed."""
+        with closing(sqlite3.connect(self.data / "journal.db")) as journal:
+            return b"\n".join(inflated(body) for (body,) in journal.execute(f"SELECT body FROM {table}"))
 
     def _written(self, uid: str) -> list[Document]:
         return [each for each in self.told() if each["entry"]["resource"]["uid"] == uid]
