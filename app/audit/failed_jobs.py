@@ -53,9 +53,11 @@ def job_facts(document: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]
     }
 
 
-def findings_of(failed: FailedJob, rules: FailureRules, withheld: Collection[str]) -> list[RoutedFinding]:
+def findings_of(
+    failed: FailedJob, rules: FailureRules, withheld: Collection[str], now: datetime
+) -> list[RoutedFinding]:
     """Return what the playbooks say about a failed Job, but for those whose rate limit is used up."""
-    facts, now = job_facts(failed.document, rules.redactor), datetime.now(UTC)
+    facts = job_facts(failed.document, rules.redactor)
     situation = FailedJobSituation(
         facts=facts,
         look=_look(facts, rules.cluster),
@@ -67,10 +69,14 @@ def findings_of(failed: FailedJob, rules: FailureRules, withheld: Collection[str
 
 
 def record_of(
-    failed: FailedJob, routed: Collection[RoutedFinding], rules: FailureRules, ids: EntryIds, random: Callable[[], int]
+    failed: FailedJob,
+    routed: Collection[RoutedFinding],
+    rules: FailureRules,
+    ids: EntryIds,
+    random: Callable[[], int],
+    now: datetime,
 ) -> Record:
     """Return the entry of a failed Job with its findings; to be appended at once, so that ids keep their order."""
-    now = datetime.now(UTC)
     sequence, entry_id = ids.next(int(now.timestamp() * 1000), random())
     entry = _entry(entry_id, now, failed, routed, rules)
     findings = (FindingRow(i, finding_body(each.finding), tuple(each.sinks)) for i, each in enumerate(routed))
@@ -84,7 +90,7 @@ def _entry(
     group, _, version = str(failed.document.get("apiVersion") or "batch/v1").rpartition("/")
     return Entry(
         id=entry_id,
-        at=now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        at=now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         cluster=rules.cluster,
         operation=OPERATION,
         outcome="observed",

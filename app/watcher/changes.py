@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -13,6 +15,8 @@ import httpx
 import msgspec
 
 from app.core.moments import milliseconds
+from app.store.database import StoreError
+from app.store.encoding import UNREADABLE
 from app.store.ledger import Ledger, Query
 
 _SPAN: Final = timedelta(days=7)
@@ -27,29 +31,40 @@ Raises LookupError that says why they are not known.
 """
 
 
+class _Page(msgspec.Struct):
+    items: list[dict[str, Any]]
+
+
+_pages: Final = msgspec.json.Decoder(_Page)
+
+
 def in_journal(path: Path) -> RecentChanges:
     """Read from the journal of this process."""
 
     async def recent(kind: str, namespace: str, name: str, until: datetime) -> Documents:
-        return await asyncio.to_thread(_search, path, kind, namespace, name, until)
+        try:
+            return await asyncio.to_thread(_search, path, kind, namespace, name, until)
+        except (StoreError, sqlite3.Error, OSError, *UNREADABLE) as error:
+            raise LookupError(f"the journal could not be read ({type(error).__name__})") from error
 
     return recent
 
 
-def of_server(url: str) -> RecentChanges:
-    """Ask the API of the server whose console is at `url`."""
+def of_server(url: str, *, timeout_seconds: float = _SECONDS) -> RecentChanges:
+    """Ask the API of the server whose console is at `url`, and wait no longer than that in all."""
+    # Made once: reading the public authorities takes longer than to ask.
+    verify = ssl.create_default_context() if url.startswith("https:") else False
 
     async def recent(kind: str, namespace: str, name: str, until: datetime) -> Documents:
         asked = {"kind": kind, "namespace": namespace, "name": name, "limit": str(_MOST)}
         asked |= {"since": _written(until - _SPAN), "until": _written(until)}
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=_SECONDS) as client:
-                answer = await client.get(url.rstrip("/") + "/api/v1/entries", params=asked)
+            async with asyncio.timeout(timeout_seconds), httpx.AsyncClient(trust_env=False, verify=verify) as client:
+                answer = await client.get(url.rstrip("/") + "/api/v1/entries", params=asked, timeout=timeout_seconds)
                 answer.raise_for_status()
-                items = answer.json()["items"]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            return _changes(_pages.decode(answer.content).items)
+        except (httpx.HTTPError, TimeoutError, *UNREADABLE) as error:
             raise LookupError(f"the ledger at --ledger-url did not tell ({type(error).__name__})") from error
-        return [item for item in items if isinstance(item, dict) and item.get("operation") != "FAILED"]
 
     return recent
 
@@ -60,8 +75,11 @@ def _search(path: Path, kind: str, namespace: str, name: str, until: datetime) -
     )
     with closing(Ledger(path)) as ledger:
         items = ledger.search(query, limit=_MOST).items
-    documents = [msgspec.json.decode(item) for item in items]
-    return [document for document in documents if document["operation"] != "FAILED"]
+    return _changes([msgspec.json.decode(item) for item in items])
+
+
+def _changes(documents: Documents) -> Documents:
+    return [document for document in documents if document.get("operation") != "FAILED"]
 
 
 def _written(moment: datetime) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
-from urllib.parse import quote
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -15,24 +15,43 @@ from app.core.evidence import PodEvidence
 from app.core.job_events import EventLine, read_events
 from app.core.job_report import FailedJob, Note, Topic
 from app.core.jobs import Failure, JobHead, OwnerReference, failure, owner
+from app.core.raw import items, mapping
 from app.core.recorded_changes import RecordedChange, read_changes
 from app.core.redact import Redactor
 from app.kube.errors import ApiError
+from app.kube.handling import UNREADABLE
 from app.watcher.changes import RecentChanges
 from app.watcher.jobs import FailedCandidate
 
+T = TypeVar("T")
+
 _PATIENCE_SECONDS: Final = 5.0
 """How long a finding waits for logs that are being read: a slow kubelet must not keep everybody uninformed."""
+
+_CALL_SECONDS: Final = 10.0
+"""How long a finding waits for one answer of the API server, tries together."""
 
 _EVENTS: Final = 500
 _PODS: Final = 100
 _PODS_WITH_EVENTS: Final = 5
 
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9](?:[-.A-Za-z0-9]*[A-Za-z0-9])?")
+"""What a path is made of. The name of an owner is whatever the author of a Job wrote."""
+
+_LABEL: Final = re.compile(r"[-./\w]+=[-.\w]*", re.ASCII)
+_ODD: Final = (*UNREADABLE, RecursionError)
+
 
 class Api(Protocol):
     """What is asked of the API server."""
 
-    async def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> bytes:
+    async def get(
+        self,
+        path: str,
+        parameters: Mapping[str, str | int] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  ends as an ApiError, which asyncio.timeout would not
+    ) -> bytes:
         """Return the answer's body; raises ApiError."""
 
 
@@ -53,30 +72,8 @@ class _List(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-class _PodMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    owner_references: tuple[OwnerReference, ...] | None = None
-
-
-class _Pod(msgspec.Struct):
-    metadata: _PodMetadata = _PodMetadata()
-
-
-class _Selector(msgspec.Struct, rename="camel"):
-    match_labels: dict[str, str] | None = None
-
-
-class _Spec(msgspec.Struct):
-    selector: _Selector | None = None
-
-
-class _JobSelector(msgspec.Struct):
-    spec: _Spec | None = None
-
-
 _lists: Final = msgspec.json.Decoder(_List)
-_pods: Final = msgspec.json.Decoder(_Pod)
-_selectors: Final = msgspec.json.Decoder(_JobSelector)
-_heads: Final = msgspec.json.Decoder(JobHead)
+_documents: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 class Gatherer:
@@ -113,15 +110,14 @@ class _Gathering:
         self._redactor = redactor
         self._candidate = candidate
         self._notes: list[Note] = []
-        self._namespace = quote(candidate.namespace, safe="")
 
     async def of(self, wanted: Callable[[dict[str, Any]], Sequence[JobEnricher]]) -> FailedJob:
         raw = await self._job()
-        head = _heads.decode(raw)
-        document = self._redactor.object("Job", msgspec.json.decode(raw))
+        head = msgspec.convert(raw, JobHead)
+        document = self._identified(self._redactor.object("Job", raw))
         enrichers = wanted(document)
         managed_by = owner(head)
-        pods = await self._pods_of(raw) if _wants(JobPodEnricher, enrichers) else ()
+        pods = await self._pods(raw) if _wants(JobPodEnricher, enrichers) else ()
         (events, pod_events), cron_job, changes = await asyncio.gather(
             self._events(pods) if _wants(JobEventsEnricher, enrichers) else _nothing(((), ())),
             self._cron_job(managed_by) if _wants(JobInfoEnricher, enrichers) else _nothing(None),
@@ -139,34 +135,33 @@ class _Gathering:
             notes=tuple(self._notes),
         )
 
-    async def _job(self) -> bytes:
-        """Return the Job's JSON: as it was seen, else as it is, else the little that is known."""
-        candidate = self._candidate
-        if candidate.document:
-            return candidate.read()
-        path = f"/apis/batch/v1/namespaces/{self._namespace}/jobs/{quote(candidate.name, safe='')}"
-        try:
-            raw = await self._api.get(path)
-            if _heads.decode(raw).metadata.name == candidate.name and candidate.uid.encode() in raw:
-                return raw
+    async def _job(self) -> dict[str, Any]:
+        """Return the Job as it was seen, else as it is, else the little that is known."""
+        seen = _document(self._candidate.read())
+        found = seen or await self._object("job", "The Job", "batch/v1", "jobs", self._candidate.name)
+        if found is not None and (head := _head(found)) is not None and head.metadata.uid == self._candidate.uid:
+            return found
+        if not self._notes:
             self._note("job", "The Job could not be read: it was deleted, and another has its name.")
-        except ApiError as error:
-            self._note("job", f"The Job could not be read: {_reason(error)}.")
-        metadata = {"name": candidate.name, "namespace": candidate.namespace, "uid": candidate.uid}
-        return msgspec.json.encode({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata})
+        return {"apiVersion": "batch/v1", "kind": "Job"}
 
-    async def _pods_of(self, raw: bytes) -> Sequence[PodEvidence]:
+    def _identified(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return the redacted Job with its identity, by which it is found: a pattern for secrets may match a uid."""
+        candidate = self._candidate
+        identity = {"name": candidate.name, "namespace": candidate.namespace, "uid": candidate.uid}
+        return {**document, "metadata": {**mapping(document, "metadata"), **identity}}
+
+    async def _pods(self, job: dict[str, Any]) -> Sequence[PodEvidence]:
         """Show what the API server still has of the Job's Pods to who holds the evidence; return all of it."""
         uid = self._candidate.uid
-        selector = _selectors.decode(raw)
-        labels = (selector.spec and selector.spec.selector and selector.spec.selector.match_labels) or {}
-        if labels:
-            wanted = ",".join(f"{key}={value}" for key, value in labels.items())
-            path = f"/api/v1/namespaces/{self._namespace}/pods"
-            for pod in await self._list(path, {"labelSelector": wanted, "limit": _PODS}, "pods", "Pods"):
-                owners = _pods.decode(pod).metadata.owner_references or ()
-                if any(each.uid == uid for each in owners):
-                    self._evidence.seen(uid, pod)
+        labels = mapping(job, "spec", "selector", "matchLabels")
+        # What is left out does no harm: whose Pods they are is said by their owners.
+        terms = [term for key, value in labels.items() if _LABEL.fullmatch(term := f"{key}={value}")]
+        terms = terms or [f"job-name={self._candidate.name}"]
+        for pod in await self._list("pods", "Pods", {"labelSelector": ",".join(terms), "limit": _PODS}):
+            owners = items(_document(pod), "metadata", "ownerReferences")
+            if any(isinstance(each, dict) and each.get("uid") == uid for each in owners):
+                self._evidence.seen(uid, pod)
         await self._evidence.settled(uid, _PATIENCE_SECONDS)
         return await self._evidence.held(uid)
 
@@ -181,21 +176,15 @@ class _Gathering:
         )
 
     async def _events_about(self, uid: str) -> list[Any]:
-        path = f"/api/v1/namespaces/{self._namespace}/events"
         asked: dict[str, str | int] = {"fieldSelector": f"involvedObject.uid={uid}", "limit": _EVENTS}
-        return [msgspec.json.decode(event) for event in await self._list(path, asked, "events", "Events")]
+        return [_document(event) for event in await self._list("events", "Events", asked)]
 
     async def _cron_job(self, managed_by: OwnerReference | None) -> dict[str, Any] | None:
         if managed_by is None or managed_by.kind != "CronJob" or managed_by.group != "batch":
             return None
-        name = quote(managed_by.name, safe="")
-        path = f"/apis/{managed_by.api_version}/namespaces/{self._namespace}/cronjobs/{name}"
-        try:
-            return self._redactor.object("CronJob", msgspec.json.decode(await self._api.get(path)))
-        except ApiError as error:
-            grant = "; it needs the verb get on cronjobs" if error.is_forbidden else ""
-            self._note("cron_job", f"The CronJob could not be read: {_reason(error)}{grant}.")
-            return None
+        version = managed_by.api_version
+        found = await self._object("cron_job", "The CronJob", version, "cronjobs", managed_by.name)
+        return None if found is None else self._redactor.object("CronJob", found)
 
     async def _owner_changes(self, managed_by: OwnerReference | None) -> tuple[RecordedChange, ...]:
         candidate = self._candidate
@@ -206,20 +195,59 @@ class _Gathering:
             self._note("changes", f"The last changes of {kind} {name} are not known: {error.args[0]}.")
             return ()
 
-    async def _list(
-        self, path: str, parameters: Mapping[str, str | int], topic: Topic, what: str
-    ) -> Sequence[msgspec.Raw]:
+    async def _object(
+        self, topic: Topic, what: str, group_version: str, resource: str, name: str
+    ) -> dict[str, Any] | None:
+        """Return an object of the Job's namespace, or note why not."""
+        segments = ("apis", *group_version.split("/"), "namespaces", self._candidate.namespace, resource, name)
+        return await self._ask(topic, what, f"get on {resource}", segments, {}, _documents)
+
+    async def _list(self, topic: Topic, what: str, parameters: Mapping[str, str | int]) -> Sequence[msgspec.Raw]:
+        """Return what the core API has in the Job's namespace, or note why not."""
+        resource = what.lower()
+        segments = ("api", "v1", "namespaces", self._candidate.namespace, resource)
+        found = await self._ask(topic, what, f"list on {resource}", segments, parameters, _lists)
+        return (found and found.items) or ()
+
+    async def _ask(
+        self,
+        topic: Topic,
+        what: str,
+        right: str,
+        segments: Sequence[str],
+        parameters: Mapping[str, str | int],
+        decoder: msgspec.json.Decoder[T],
+    ) -> T | None:
+        if not all(map(_SEGMENT.fullmatch, segments)):
+            self._note(topic, f"{what} could not be read: Kubernetes allows no such name.")
+            return None
         try:
-            return _lists.decode(await self._api.get(path, parameters)).items or ()
+            answer = await self._api.get("/" + "/".join(segments), parameters, timeout=_CALL_SECONDS)
+            return decoder.decode(answer)
         except ApiError as error:
-            grant = f"; it needs the verb list on {what.lower()}" if error.is_forbidden else ""
-            self._note(topic, f"{what} could not be read: {_reason(error)}{grant}.")
-            return ()
+            self._note(topic, f"{what} could not be read: {_reason(error, right)}.")
+        except _ODD:
+            self._note(topic, f"{what} could not be read: the API server's answer is not understood.")
+        return None
 
     def _note(self, topic: Topic, text: str) -> None:
         note = Note(topic, text)
         if note not in self._notes:
             self._notes.append(note)
+
+
+def _document(raw: bytes | msgspec.Raw) -> dict[str, Any] | None:
+    try:
+        return _documents.decode(raw)
+    except _ODD:
+        return None
+
+
+def _head(document: dict[str, Any]) -> JobHead | None:
+    try:
+        return msgspec.convert(document, JobHead)
+    except msgspec.ValidationError:
+        return None
 
 
 def _wants(kind: type[JobEnricher], enrichers: Sequence[JobEnricher]) -> bool:
@@ -231,7 +259,7 @@ async def _nothing(value: Any) -> Any:
 
 
 def _failure(head: JobHead, at: datetime, redactor: Redactor) -> Failure:
-    found = failure(head) or Failure(reason="Failed", message="why is not known: the Job was deleted")
+    found = failure(head) or Failure(reason="Failed", message="why is not known: the Job could not be read")
     return Failure(reason=found.reason, message=redactor.text(found.message), at=found.at or at.astimezone(UTC))
 
 
@@ -239,9 +267,9 @@ def _owner_name(managed_by: OwnerReference | None, namespace: str) -> str:
     return f"{managed_by.kind} {namespace}/{managed_by.name}" if managed_by else ""
 
 
-def _reason(error: ApiError) -> str:
+def _reason(error: ApiError, right: str) -> str:
     if error.is_not_found:
         return "it is gone"
     if error.is_forbidden:
-        return "permission is missing"
+        return f"permission is missing; the watcher's role needs the verb {right}"
     return f"the API server answered {error.status} {error.reason}" if error.status else "the API server did not answer"

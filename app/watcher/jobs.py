@@ -12,6 +12,7 @@ import structlog
 
 from app.core.jobs import JobHead, failure, is_finished
 from app.core.raw import moment
+from app.kube.handling import UNREADABLE
 
 logger = structlog.get_logger(__name__)
 
@@ -97,10 +98,13 @@ class JobTracker:
     def _take(self, item: msgspec.Raw, *, deleted: bool = False) -> None:
         try:
             job = _heads.decode(item)
-        except msgspec.ValidationError as error:
+        except (*UNREADABLE, RecursionError) as error:
             logger.warning("job not understood", action="skip", error=str(error))
             return
         uid = job.metadata.uid
+        if not uid:
+            logger.warning("job not understood", action="skip", error="it has no uid")
+            return
         failed = failure(job)
         if failed is not None:
             # Also of a Job that is deleted: with a short TTL its end may be all that is seen of it.

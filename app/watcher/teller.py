@@ -126,7 +126,10 @@ class Teller:
         known = self._waiting.get(candidate.uid)
         if candidate.uid in self._committed or (known is not None and known.document):
             return
-        if self._status(candidate) in ("told", "old"):
+        status = self._status(candidate)
+        if status in ("told", "old"):
+            if status == "old":
+                self._observer.decided("old")
             self._release(candidate.uid)
             return
         if len(self._waiting) >= _WITH_DOCUMENT:
@@ -217,7 +220,7 @@ class Teller:
         """Begin the record, so that nobody is flooded with what failed before."""
         await self._update(lambda _: None)
         before = [each for each in self._waiting.values() if each.listed and self._status(each) == "told"]
-        logger.info("first start in this cluster", action="ignore", failed_before=len(before))
+        logger.info("record of failed jobs begun", action="begin", failed_before=len(before))
         for each in before:
             self._let_go(each.uid, "before_first_start")
 
@@ -339,11 +342,11 @@ class Teller:
         now = self._clock()
         routed = self._findings(uid, failed, withheld, now)
         answer = await self._journal.append(record_of(failed, routed, self.rules, self._ids, self._random, now))
+        for playbook in withheld if answer != "lost" else ():
+            self._observer.withheld(playbook)
         if answer != "recorded":
             logger.warning("failed job waits for the disk", action="retry", uid=uid, result=answer)
             return
-        for playbook in withheld:
-            self._observer.withheld(playbook)
         self._committed.add(uid)
         self._let_go(uid, "told")
 
