@@ -131,7 +131,7 @@ def show(
     output: OutputOption = "table",
     data_dir: DataDirOption = None,
 ) -> None:
-    """Show one entry: who, what, how, every field's old and new value, and who was told."""
+    """Show one entry: who, what, how, every field's old and new value, what was found, and who was told."""
     with told(), closing(Ledger(journal_path(data_dir))) as ledger:
         try:
             found = ledger.find(entry_id)
@@ -142,11 +142,13 @@ def show(
             complain(f"{number} entries begin with {entry_id!r}{remedy}")
             raise typer.Exit(FAILED)
         entry = _entry.decode(found[0])
+        findings = ledger.findings(sequence_of(entry.id))
         deliveries = deliveries_of(ledger.connection, sequence_of(entry.id))
     if output == "table":
-        console().print(entry_details(entry, deliveries))
+        console().print(entry_details(entry, findings, deliveries))
     else:
-        print_documents(msgspec.to_builtins(entry) | {"deliveries": deliveries}, output)
+        beside = {"findings": msgspec.to_builtins(findings), "deliveries": deliveries}
+        print_documents(msgspec.to_builtins(entry) | beside, output)
 
 
 @entries_app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -20,7 +20,9 @@ from rich.text import Text
 from app.core import text as plain
 from app.core.change import Entry, FieldChange
 from app.core.delivery import Delivery
+from app.core.finding import Block, DiffBlock, Finding, JsonBlock
 from app.settings import Settings
+from app.sinks.stdout import renderable
 
 Format = Literal["table", "json", "yaml"]
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="For people, or for programs.")]
@@ -180,8 +182,11 @@ def change_text(change: FieldChange, limit: int, path: str) -> Text:
     )
 
 
-def entry_details(entry: Entry, deliveries: Sequence[Delivery]) -> RenderableType:
-    """Return everything about one entry: who, what, how, the field changes, findings and deliveries."""
+def entry_details(entry: Entry, findings: Sequence[Finding], deliveries: Sequence[Delivery]) -> RenderableType:
+    """Return everything about one entry: who, what, how, the field changes, findings and deliveries.
+
+    Of the findings' blocks those are left out that repeat the entry: field changes, and the object.
+    """
     facts = Table.grid(padding=(0, 2))
     rows = {
         "id": entry.id,
@@ -202,9 +207,20 @@ def entry_details(entry: Entry, deliveries: Sequence[Delivery]) -> RenderableTyp
         parts += [Text(""), _changes_table(entry.changes)]
     if entry.findings:
         parts += [Text(""), _findings_table(entry)]
+    for block in _evidence(findings):
+        parts += [Text(""), renderable(block)]
     if deliveries:
         parts += [Text(""), deliveries_table(deliveries)]
     return Group(*parts)
+
+
+def _evidence(findings: Sequence[Finding]) -> Iterator[Block]:
+    """Yield each block once that says more than the entry, such as the logs of a failed Job."""
+    shown: list[Block] = []
+    for block in (block for finding in findings for block in finding.blocks):
+        if not isinstance(block, DiffBlock | JsonBlock) and block not in shown:
+            shown.append(block)
+            yield block
 
 
 def _changes_table(changes: Sequence[FieldChange]) -> Table:

@@ -97,7 +97,8 @@ def panel(notification: Notification) -> Panel:
     style = dict(SEVERITY_STYLES)[finding.severity]
     head = [*plain.lines(finding.description), plain.who(entry), plain.what(entry)]
     parts: list[RenderableType] = [Text(text, style="dim") for text in head if text]
-    parts += [renderable(block) for block in plain.shown_blocks(notification)]
+    for block in plain.shown_blocks(notification):
+        parts += [renderable(block)] if isinstance(block, DiffBlock) else [Text(""), renderable(block)]
     title = Text(f"{finding.severity} {plain.one_line(finding.title)}", style=f"bold {style}")
     return Panel(Group(*parts), title=title, title_align="left", border_style=style)
 
@@ -126,10 +127,11 @@ def _diff(block: DiffBlock) -> Table:
 
 
 def _table(block: TableBlock) -> Table:
-    title = Text(plain.one_line(block.title)) if block.title else None
-    table = Table(title=title, title_justify="left")
+    title = Text(plain.one_line(block.title), style="dim") if block.title else None
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for header in block.headers:
-        table.add_column(Text(plain.one_line(header)))
+        # Names of Pods differ at their end: folded, not cut.
+        table.add_column(Text(plain.one_line(header)), overflow="fold")
     for row in block.rows:
         table.add_row(*(Text(plain.one_line(cell)) for cell in row))
     return table

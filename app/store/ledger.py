@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
+from app.core.finding import Finding
 from app.core.identity import first_sequence_at, sequence_of, sequence_range
 from app.core.paths import Pattern, compile_pattern, parse
 from app.store.database import connect_reader
-from app.store.encoding import inflated, read_document
+from app.store.encoding import UNREADABLE, inflated, read_document, read_finding
 
 _COLUMNS: Final = ("kind", "namespace", "name", "username", "operation")
 _SCAN_SECONDS: Final = 0.25
@@ -101,6 +103,15 @@ class Ledger:
         row = self._connection.execute("SELECT body FROM entries WHERE seq = ?", (sequence_of(entry_id),)).fetchone()
         document = read_document(row[0]) if row else None
         return document if document is not None and document["id"] == entry_id else None
+
+    def findings(self, sequence: int) -> list[Finding]:
+        """Return the findings of an entry as a whole, blocks included; without those that cannot be read."""
+        rows = self._connection.execute("SELECT body FROM findings WHERE seq = ? ORDER BY ordinal", (sequence,))
+        found: list[Finding] = []
+        for (body,) in rows:
+            with contextlib.suppress(*UNREADABLE):
+                found.append(read_finding(body))
+        return found
 
     def find(self, beginning: str) -> list[msgspec.Raw]:
         """Return the entries, two at most, whose id begins so; raises ValueError for what cannot begin an id."""

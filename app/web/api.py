@@ -14,6 +14,7 @@ from fastapi import Path as PathParameter
 
 from app.core.change import Entry, Operation
 from app.core.delivery import Delivery, DeliveryState
+from app.core.finding import Finding
 from app.core.identity import sequence_of
 from app.core.kinds import canonical
 from app.core.moments import milliseconds, parse_moment
@@ -36,8 +37,10 @@ Moment = Annotated[str | None, Query(max_length=40, description="RFC 3339, a dat
 
 
 def schemas() -> dict[str, Any]:
-    """Return the JSON Schemas of entries and deliveries, for the OpenAPI document."""
-    _, components = msgspec.json.schema_components([Entry, Delivery], ref_template="#/components/schemas/{name}")
+    """Return the JSON Schemas of entries, findings and deliveries, for the OpenAPI document."""
+    _, components = msgspec.json.schema_components(
+        [Entry, Finding, Delivery], ref_template="#/components/schemas/{name}"
+    )
     return components
 
 
@@ -69,8 +72,11 @@ _ENTRY_WITH_DELIVERIES: Final = {
         {"$ref": "#/components/schemas/Entry"},
         {
             "type": "object",
-            "required": ["deliveries"],
-            "properties": {"deliveries": {"type": "array", "items": {"$ref": "#/components/schemas/Delivery"}}},
+            "required": ["findings", "deliveries"],
+            "properties": {
+                "findings": {"type": "array", "items": {"$ref": "#/components/schemas/Finding"}},
+                "deliveries": {"type": "array", "items": {"$ref": "#/components/schemas/Delivery"}},
+            },
         },
     ]
 }
@@ -180,12 +186,13 @@ def router(journal: Path) -> APIRouter:
 
     @routes.get("/entries/{entry_id}", responses=_ENTRY, response_class=Response)
     def entry(ledger: opened_ledger, entry_id: EntryId) -> Response:
-        """Return one entry, with the deliveries of its findings."""
+        """Return one entry, with its findings as a whole, and their deliveries."""
         sequence = _read(sequence_of, entry_id, "entry_id", "the id of an entry, a UUID as `id` of a list shows it")
         found = ledger.get(entry_id.lower())
         if found is None:
             raise HTTPException(404, "there is no such entry; it may have been forgotten by retention")
-        return _json(found | {"deliveries": deliveries_of(ledger.connection, sequence)})
+        told = {"findings": ledger.findings(sequence), "deliveries": deliveries_of(ledger.connection, sequence)}
+        return _json(found | told)
 
     @routes.get("/deliveries", responses=_page_of("Delivery"), response_class=Response)
     def deliveries(

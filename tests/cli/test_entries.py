@@ -17,8 +17,11 @@ from rich.console import Console
 
 from app.cli.output import entries_table
 from app.core.change import Entry
+from app.core.finding import FileBlock, Finding, TableBlock
+from tests.builders import make_record
 from tests.cli.commands import OUTPUTS, harmful, kubewitness, lines
 from tests.cli.ledger import append, write_hostile_ledger, write_ledger
+from tests.store.observed import opened
 
 PROGRAM = Path(sys.executable).with_name("kubewitness")
 
@@ -153,14 +156,30 @@ def test_show_takes_the_beginning_that_the_list_shows(data: Path, entries: list[
 
 def test_show_in_json_and_yaml_carries_the_deliveries(data: Path, entries: list[Entry]) -> None:
     printed = json.loads("\n".join(lines(data, "entries", "show", entries[4].id, "-o", "json")))
-    deliveries = printed.pop("deliveries")
+    deliveries, findings = printed.pop("deliveries"), printed.pop("findings")
 
-    assert printed == json.loads(msgspec.json.encode(entries[4]))
+    summaries = [{key: each[key] for key in ("playbook", "title", "severity")} for each in findings]
+    assert {**printed, "findings": summaries} == json.loads(msgspec.json.encode(entries[4]))
+    assert all("blocks" in each for each in findings)
     assert [(each["sink"], each["state"]) for each in deliveries] == [("hook", "dead"), ("file", "delivered")]
     assert yaml.safe_load("\n".join(lines(data, "entries", "show", entries[4].id, "-o", "yaml"))) == {
         **printed,
+        "findings": findings,
         "deliveries": deliveries,
     }
+
+
+async def test_show_prints_the_evidence_of_a_failed_job_once(tmp_path: Path) -> None:
+    log = FileBlock("import-x.log", "row 600: expected 7 columns\x1b[2J\n")
+    finding = Finding(playbook="jobs", title="Job Failed", blocks=(TableBlock(("pod",), (("import-x",),)), log, log))
+    async with opened(tmp_path) as (journal, _):
+        await journal.append(make_record("hook", finding=finding))
+
+    printed = lines(tmp_path, "entries", "show", "019b")
+
+    assert next(line for line in printed if "import-x" in line) == "import-x"
+    assert sum("row 600: expected 7 columns" in line for line in printed) == 1
+    assert not harmful("".join(printed))
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from app.core.change import FieldChange, Resource, User
-from app.core.finding import Finding
+from app.core.finding import FileBlock, Finding, TableBlock
 from app.store.journal import Journal
 from tests.builders import START, make_record
 from tests.store.observed import opened
@@ -19,6 +20,11 @@ from tests.web.ledgers import client_of, console_of, write
 IMAGE = FieldChange("spec.template.spec.containers[nginx].image", "replace", "nginx:1", "nginx:2")
 POD = Resource(version="v1", kind="Pod", namespace="kube-system", name="dns")
 DAY = 86_400_000
+EVIDENCE = Finding(
+    playbook="broken jobs",
+    title="Job Failed",
+    blocks=(TableBlock(("pod", "phase"), (("import-x", "Failed"),)), FileBlock("import-x.log", "row 600\n")),
+)
 
 
 @pytest.fixture
@@ -116,7 +122,16 @@ async def test_one_entry_comes_with_its_deliveries(journal: Journal, client: htt
     found = response.json()
     assert (response.status_code, found["id"]) == (200, entry["id"])
     assert [each["sink"] for each in found["deliveries"]] == ["slack"]
-    assert found.items() >= entry.items()
+    assert {**found, "findings": entry["findings"]}.items() >= entry.items()
+
+
+async def test_one_entry_comes_with_its_findings_as_a_whole(journal: Journal, client: httpx.AsyncClient) -> None:
+    await journal.append(make_record("slack", finding=EVIDENCE))
+    (entry,) = await entries(client)
+
+    found = (await client.get(f"/api/v1/entries/{entry['id']}")).json()
+
+    assert msgspec.convert(found["findings"], list[Finding]) == [EVIDENCE]
 
 
 @pytest.mark.parametrize(
@@ -266,5 +281,6 @@ async def test_the_document_says_that_one_entry_comes_with_its_deliveries(client
 
     entry = document["paths"]["/api/v1/entries/{entry_id}"]["get"]["responses"]["200"]["content"]
     _, extended = entry["application/json"]["schema"]["allOf"]
-    assert extended["required"] == ["deliveries"]
+    assert extended["required"] == ["findings", "deliveries"]
+    assert extended["properties"]["findings"]["items"] == {"$ref": "#/components/schemas/Finding"}
     assert extended["properties"]["deliveries"]["items"] == {"$ref": "#/components/schemas/Delivery"}
