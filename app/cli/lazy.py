@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command
+from typer.main import get_command, get_group
 
 COMMANDS: Final = {
     "serve": "app.cli.serve:serve",
@@ -49,10 +49,9 @@ class LazyGroup(TyperGroup):
 def _loaded(name: str) -> Any:
     module, _, attribute = COMMANDS[name].partition(":")
     found = getattr(import_module(module), attribute)
-    if not isinstance(found, typer.Typer):
-        alone = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-        alone.command()(found)
-        found = alone
-    command = get_command(found)
-    command.name = name
-    return command
+    if isinstance(found, typer.Typer):
+        found.rich_markup_mode = None
+        return get_group(found)
+    alone = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    alone.command(name)(found)
+    return get_command(alone)

@@ -10,7 +10,8 @@ import pytest
 
 from app.config.file import load
 from app.config.model import Config, schema
-from app.core.finding import Finding
+from app.core.finding import Finding, TextBlock
+from app.core.playbook import FailedJobSituation
 from app.core.review import Change
 from tests.core.changes import REDACTOR, change, image_change, paths, recorded, workload
 
@@ -31,6 +32,15 @@ def told(name: str, about: Change) -> list[Finding]:
 
 def titles(name: str, about: Change) -> list[str]:
     return [finding.title for finding in told(name, about)]
+
+
+def failed_job() -> FailedJobSituation:
+    return FailedJobSituation(
+        facts={"name": "nightly", "namespace": "shop", "kind": "Job", "labels": {}, "annotations": {}},
+        look=lambda variable: variable,
+        account="The Job failed for good.",
+        enriched=lambda enricher: (TextBlock(type(enricher).__name__),),
+    )
 
 
 def owned(kind: str, by: str, **options: Any) -> Change:
@@ -56,6 +66,20 @@ def test_the_tutorial_tells_an_image_change_to_the_sink_that_it_names() -> None:
 
     assert each.sinks == ("some_sink_name",)
     assert paths(each.finding) == ["spec.template.spec.containers[nginx].image"]
+
+
+def test_the_tutorials_failed_job_is_told_with_what_all_three_enrichers_attach() -> None:
+    playbooks = config("tutorial-failed-job").compile()
+
+    (each,) = playbooks.evaluate_failed_job(failed_job(), REDACTOR)
+
+    assert each.sinks == ("some_sink_name",)
+    assert (each.finding.title, each.finding.aggregation_key) == ("Job Failed", "job_failure")
+    assert [block.text for block in each.finding.blocks if isinstance(block, TextBlock)] == [
+        "JobInfoEnricher",
+        "JobEventsEnricher",
+        "JobPodEnricher",
+    ]
 
 
 @pytest.mark.parametrize(
