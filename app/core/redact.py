@@ -31,6 +31,7 @@ from app.core.credentials import COVERS, GRADES, HOLDS, REFERS, WHOLE, programs,
 from app.core.diff import NAMED, OF_A_SECRET, REFERENCE, Context, Delta, beside, flag
 from app.core.free_text import hide, hide_further
 from app.core.indented import SECRET, SECRET_FIELDS
+from app.core.known_secrets import pattern_of
 from app.core.paths import Item, Path, Pattern, render
 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -76,6 +77,15 @@ class Redactor:
         """Return a redactor that works on an object once, for the entry and its findings; to be dropped afterwards."""
         twin = copy.copy(self)
         twin._objects = []  # noqa: SLF001  its own class
+        return twin
+
+    def knowing(self, kind: str, document: dict[str, Any]) -> Redactor:
+        """Return a redactor that hides in texts, beside all else, the values that are secret in this object."""
+        known = pattern_of(document, self.object(kind, document))
+        if known is None:
+            return self
+        twin = copy.copy(self)
+        twin._value_patterns = (*self._value_patterns, known)  # noqa: SLF001  its own class
         return twin
 
     def fingerprint(self, value: Any) -> str:

@@ -30,11 +30,12 @@ _STARTING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 class _Sighting(msgspec.Struct, frozen=True):
-    """What was seen last of a Pod; without `pod` only that it is gone."""
+    """What was seen last of a Pod, and by which redactor; without `pod` only that it is gone."""
 
     job_uid: str
     namespace: str
     pod: PodEvidence | None
+    redactor: Redactor | None = None
 
 
 class Capture:
@@ -167,13 +168,14 @@ class Capture:
         except UNREADABLE as error:
             logger.warning("pod not understood", action="skip", job=job_uid, error=str(error))
             return
-        pod = evidence_of(document, self._reader.redactor, gone=gone)
+        redactor = self._reader.redactor.knowing("Pod", document)
+        pod = evidence_of(document, redactor, gone=gone)
         if not pod.uid or (pod.uid not in self._roll and not (in_trouble(pod) or is_stuck(pod))):
             return
         for uid in self._roll.admit(job_uid, pod.uid, pod.created_at):
             self._inbox.pop(uid, None)
         if pod.uid in self._roll:
-            self._take(pod.uid, _Sighting(job_uid, string(document, "metadata", "namespace"), pod))
+            self._take(pod.uid, _Sighting(job_uid, string(document, "metadata", "namespace"), pod, redactor))
 
     def _take(self, uid: str, sighting: _Sighting) -> None:
         waiting = self._inbox.get(uid)
@@ -216,7 +218,7 @@ class Capture:
             pod = msgspec.structs.replace(pod, logs=(*pod.logs, *_never_read(pod)))
         if pod != held:
             self._holding.keep(sighting.job_uid, pod)
-        return tuple(_readings(sighting.namespace, pod))
+        return tuple(_readings(sighting, pod))
 
     async def _add(self, job_uid: str, uid: str, logs: tuple[Log, ...]) -> None:
         held = await self._holding.pod(job_uid, uid)
@@ -256,7 +258,10 @@ def is_stuck(pod: PodEvidence) -> bool:
 
 def _both(earlier: _Sighting, later: _Sighting) -> _Sighting:
     return msgspec.structs.replace(
-        later, namespace=later.namespace or earlier.namespace, pod=_merged(earlier.pod, later.pod)
+        later,
+        namespace=later.namespace or earlier.namespace,
+        pod=_merged(earlier.pod, later.pod),
+        redactor=later.redactor or earlier.redactor,
     )
 
 
@@ -267,11 +272,16 @@ def _merged(held: PodEvidence | None, live: PodEvidence | None) -> PodEvidence |
     return live if held is None else merge(held, live)
 
 
-def _readings(namespace: str, pod: PodEvidence) -> Iterator[Reading]:
+def _readings(sighting: _Sighting, pod: PodEvidence) -> Iterator[Reading]:
     ended = {each.name for each in pod.containers if each.ended is not None}
     for wanted in wanted_logs(pod):
-        whole = wanted.previous or wanted.container in ended
-        yield Reading(namespace=namespace, pod=pod.name, wanted=wanted, ended=whole)
+        yield Reading(
+            namespace=sighting.namespace,
+            pod=pod.name,
+            wanted=wanted,
+            ended=wanted.previous or wanted.container in ended,
+            redactor=sighting.redactor,
+        )
 
 
 def _never_read(pod: PodEvidence) -> Iterator[Log]:

@@ -115,6 +115,7 @@ class _Gathering:
         raw = await self._job()
         head = msgspec.convert(raw, JobHead)
         document = self._identified(self._redactor.object("Job", raw))
+        self._redactor = self._redactor.knowing("Job", raw)
         enrichers = wanted(document)
         managed_by = owner(head)
         pods = await self._pods(raw) if _wants(JobPodEnricher, enrichers) else ()

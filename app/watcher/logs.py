@@ -48,12 +48,16 @@ class LogSource(Protocol):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """A log to be read. `ended` says that the run had ended when it was decided to read it."""
+    """A log to be read. `ended` says that the run had ended when it was decided to read it.
+
+    `redactor` is one that knows the Pod's own secrets; None stands for that of the reader.
+    """
 
     namespace: str
     pod: str
     wanted: WantedLog
     ended: bool
+    redactor: Redactor | None = None
 
     @property
     def path(self) -> str:
@@ -100,7 +104,7 @@ class LogReader:
                 body, cut = await self._api.tail(reading.path, parameters, limits.limit_bytes + _MORE_BYTES)
         except TimeoutError as error:
             raise ApiError(f"no answer within {ANSWER_SECONDS:g} s", status=0) from error
-        text, shortened = tail(redacted(body, self.redactor, cut), limits.lines, limits.limit_bytes)
+        text, shortened = tail(redacted(body, reading.redactor or self.redactor, cut), limits.lines, limits.limit_bytes)
         return Log(container=wanted.container, run=wanted.run, text=text, cut=cut or shortened, whole_run=reading.ended)
 
     def _unread(self, reading: Reading, error: ApiError) -> Log:

@@ -38,6 +38,7 @@ def pod(
     init: tuple[dict[str, Any], ...] = (),
     sidecars: tuple[str, ...] = (),
     created: str = "2026-01-02T03:04:00Z",
+    env: Mapping[str, str] | None = None,
     **status: Any,
 ) -> msgspec.Raw:
     """A Pod of a Job; its uid is `uid-` and its name."""
@@ -51,8 +52,9 @@ def pod(
     }
     if deleted:
         metadata["deletionTimestamp"] = "2026-01-02T03:05:00Z"
+    variables = [{"name": name, "value": value} for name, value in (env or {}).items()]
     spec = {
-        "containers": [{"name": each["name"], "image": "busybox:1"} for each in containers],
+        "containers": [{"name": each["name"], "image": "busybox:1", "env": variables} for each in containers],
         "initContainers": [
             {"name": each["name"], "restartPolicy": "Always" if each["name"] in sidecars else None} for each in init
         ],

@@ -275,6 +275,19 @@ async def test_no_secret_of_a_log_is_in_the_files(tmp_path: Path) -> None:
         assert secret not in bytes_in(tmp_path)
 
 
+async def test_what_the_pod_was_given_as_a_secret_is_found_in_its_log_and_its_messages(tmp_path: Path) -> None:
+    password = "correct horse battery"
+    async with watching(tmp_path) as watcher:
+        watcher.logs.say(f"connecting as import with {password}\nrefused\n")
+        told = container({"terminated": {"exitCode": 1, "message": f"refused: {password}"}})
+
+        await watcher.sees(pod(told, phase="Failed", env={"DB_PASSWORD": password, "MODE": "connecting"}))
+
+        texts = await watcher.texts()
+    assert re.fullmatch(r"connecting as import with redacted:[0-9a-f]{16}\nrefused\n", texts["app", 0])
+    assert password.encode() not in bytes_in(tmp_path)
+
+
 async def test_what_is_kept_of_a_log_follows_the_configuration(watcher: Watcher) -> None:
     watcher.logs.say("".join(f"line {number} of acme\n" for number in range(50)))
     await watcher.sees(failed("crash-1"))

@@ -1,0 +1,71 @@
+"""A value that is secret in an object is hidden in texts that say nothing of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.known_secrets import LONGEST, pattern_of
+from app.core.redact import Redactor
+
+REDACTOR = Redactor(b"k" * 32)
+PASSWORD = "correct horse battery"
+
+
+def pod(**variables: Any) -> dict[str, Any]:
+    env = [{"name": name, "value": value} for name, value in variables.items()]
+    return {"kind": "Pod", "spec": {"containers": [{"name": "app", "image": "import:1", "env": env}]}}
+
+
+def test_a_secret_variable_is_hidden_with_the_fingerprint_that_it_has_in_the_object() -> None:
+    document = pod(DB_PASSWORD=PASSWORD, MODE="nightly import")
+    shown = REDACTOR.object("Pod", document)["spec"]["containers"][0]["env"][0]["value"]
+
+    text = REDACTOR.knowing("Pod", document).text(f"nightly import: cannot log in with <{PASSWORD}>.")
+
+    assert text == f"nightly import: cannot log in with <{shown}>."
+
+
+def test_nothing_is_hidden_that_only_looks_like_it() -> None:
+    document = pod(DB_PASSWORD="short", API_TOKEN="x" * (LONGEST + 1), IMAGE="import:1.2.3")
+
+    assert REDACTOR.knowing("Pod", document).text("a short import:1.2.3") == "a short import:1.2.3"
+
+
+def test_of_two_secrets_the_longer_is_hidden_first() -> None:
+    document = pod(A_TOKEN="abcdefgh", B_TOKEN="abcdefgh-and-more")
+
+    text = REDACTOR.knowing("Pod", document).text("abcdefgh-and-more")
+
+    assert text == REDACTOR.fingerprint("abcdefgh-and-more")
+
+
+def test_signs_of_regular_expressions_in_a_secret_mean_themselves() -> None:
+    document = pod(DB_PASSWORD="a.*b(c[d+$^ef")
+
+    assert REDACTOR.knowing("Pod", document).text("aXXb a.*b(c[d+$^ef").startswith("aXXb redacted:")
+
+
+def test_the_redactor_itself_learns_nothing() -> None:
+    REDACTOR.knowing("Pod", pod(DB_PASSWORD=PASSWORD))
+
+    assert REDACTOR.text(PASSWORD) == PASSWORD
+
+
+@pytest.mark.parametrize("document", [{}, {"spec": None}, {"spec": {"containers": "x"}}])
+def test_an_object_without_secrets_changes_nothing(document: dict[str, Any]) -> None:
+    assert REDACTOR.knowing("Pod", document) is REDACTOR
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON, JSON)
+def test_any_two_documents_are_compared(document: Any, shown: Any) -> None:
+    pattern_of(document, shown)
