@@ -18,8 +18,6 @@ from app.store.encoding import entry_row, finding_body
 from app.store.journal import FindingRow, Record
 
 OPERATION: Final = "FAILED"
-CONTROLLER: Final = "kube-controller-manager"
-"""Who sets the condition (the Job controller's field manager), which the watch does not tell."""
 
 
 class FailureRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +43,7 @@ def job_facts(document: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]
         "group": (),
         "operation": OPERATION,
         "path": ["status.conditions[Failed]"],
-        "field_manager": CONTROLLER,
+        "field_manager": "",
         "actor": "controller",
         "api_group": "batch",
         "resource": "jobs",
@@ -104,7 +102,6 @@ def _entry(
             uid=str(metadata.get("uid", "")),
         ),
         user=User(),
-        field_manager=CONTROLLER,
         actor=Actor(kind="controller"),
         labels=rules.redactor.strings(_strings(metadata.get("labels"))),
         changes=(FieldChange("status.conditions[Failed]", "add", new=_condition(failed)),),

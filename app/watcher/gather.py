@@ -147,10 +147,14 @@ class _Gathering:
         return {"apiVersion": "batch/v1", "kind": "Job"}
 
     def _identified(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Return the redacted Job with its identity, by which it is found: a pattern for secrets may match a uid."""
+        """Return the redacted Job with its identity, by which it is found: a pattern for secrets may match a uid.
+
+        As in recorded changes, `managedFields`, which would be half of it, is left out.
+        """
         candidate = self._candidate
         identity = {"name": candidate.name, "namespace": candidate.namespace, "uid": candidate.uid}
-        return {**document, "metadata": {**mapping(document, "metadata"), **identity}}
+        metadata = {key: value for key, value in mapping(document, "metadata").items() if key != "managedFields"}
+        return {**document, "metadata": {**metadata, **identity}}
 
     async def _pods(self, job: dict[str, Any]) -> Sequence[PodEvidence]:
         """Show what the API server still has of the Job's Pods to who holds the evidence; return all of it."""
