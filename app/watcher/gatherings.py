@@ -43,8 +43,7 @@ class Gatherings:
         """Return what was gathered and not dropped; forget what met a fault."""
         ended = {uid: task for uid, task in self._tasks.items() if task.done()}
         ready = {uid: found for uid, task in ended.items() if (found := _found(task)) is not None}
-        for uid in ended.keys() - ready.keys():
-            del self._tasks[uid]
+        self._tasks = {uid: task for uid, task in self._tasks.items() if uid in ready or uid not in ended}
         return ready
 
     def drop(self, uid: str) -> None:

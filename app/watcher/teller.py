@@ -287,16 +287,15 @@ class Teller:
         ready = {uid: each for uid, each in gathered.items() if self._is_ours(self._waiting[uid], left)}
         if not ready:
             return
-        wanted = sorted((self._claim(self._waiting[uid]) for uid in ready.keys() - left.keys()), key=_age)
-        orphans = [left[uid] for uid in ready.keys() & left.keys()]
+        wanted = sorted((self._claim(self._waiting[uid]) for uid in ready if uid not in left), key=_age)
+        orphans = [left[uid] for uid in ready if uid in left]
         won: tuple[str, ...] = ()
         withheld: dict[str, set[str]] = {}
 
         def change(found: Record) -> Record:
             nonlocal won
-            withheld.clear()
             now = _seconds(self._clock())
-            changed, taken = claims.take_over(claims.settle(found, self._committed), orphans, self._identity, now)
+            changed, taken = claims.take_over(found, orphans, self._identity, now)
             changed, new = claims.claim(changed, wanted)
             for uid in new:
                 changed, withheld[uid] = self._reserved(changed, ready[uid])
@@ -304,7 +303,6 @@ class Teller:
             return claims.pruned(changed, now, self._max_age)
 
         await self._update(change)
-        self._committed.clear()
         await asyncio.gather(*(self._commit_in_turn(uid, ready[uid], withheld.get(uid, ())) for uid in won))
 
     def _claim(self, candidate: FailedCandidate) -> Claim:

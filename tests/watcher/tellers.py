@@ -216,7 +216,18 @@ class ObservedTeller(Teller):
 class Replica:
     """A teller with what is around it. `lives` says that its `run` goes on."""
 
-    def __init__(self, journal: Journal, stored: Stored, *, identity: str = "a", text: str = PLAYBOOKS) -> None:
+    record_type: type[Shared] = Shared
+    gathering_type: type[Gathering] = Gathering
+
+    def __init__(
+        self,
+        journal: Journal,
+        stored: Stored,
+        *,
+        identity: str = "a",
+        text: str = PLAYBOOKS,
+        last_sequence: int = 0,
+    ) -> None:
         self.signal = Signal()
         self.journal = journal
         self.stored = stored
@@ -229,15 +240,16 @@ class Replica:
         self.released: list[str] = []
         self.rests: list[float] = []
         self.rested: asyncio.Event | None = None
-        self.shared = Shared(stored, self.signal)
-        self.gathering = Gathering(self.signal)
+        self.shared = self.record_type(stored, self.signal)
+        self.gathering = self.gathering_type(self.signal)
+        self.ids = EntryIds(last_sequence)
         numbers = itertools.count()
         self.teller = ObservedTeller(
             record=self.shared,
             is_leading=lambda: self.leading,
             newest_too_old=lambda: self.newest_too_old,
             journal=journal,
-            ids=EntryIds(),
+            ids=self.ids,
             random=lambda: next(numbers),
             gather=self.gathering,
             rules=rules(text),

@@ -290,6 +290,17 @@ async def test_a_document_that_comes_after_the_claim_was_found_is_not_lost(tmp_p
         assert replica.gathering.candidates["import"].document == b"x"
 
 
+async def test_the_record_forgets_what_is_too_old_to_come_back(tmp_path: Path) -> None:
+    async with at_work(tmp_path, stored := Stored(record(candidate("old", age=3700)))) as replica:
+        for number in (1, 2):
+            replica.teller.failed(candidate(f"import-{number}"))
+            await replica.told(number)
+
+        assert stored.record is not None
+        assert len(stored.record.told) == 1
+        assert stored.record.since > candidate("old", age=3700).failed_at.timestamp()
+
+
 @pytest.mark.parametrize("update", [0, 1], ids=["claim", "settlement"])
 async def test_a_write_whose_answer_got_lost_is_found_out_about(tmp_path: Path, stored: Stored, update: int) -> None:
     async with at_work(tmp_path, stored) as replica:
