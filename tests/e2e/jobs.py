@@ -47,11 +47,6 @@ def manifest(
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": body}
 
 
-def hopeless(name: str) -> Document:
-    """Return a Job that the Job controller fails by itself after a second: DeadlineExceeded, its Pod on no node."""
-    return manifest(name, activeDeadlineSeconds=1)
-
-
 class BoundPod:
     """A Pod on the test's node: each method reports to the API server what a kubelet would have seen."""
 
@@ -171,7 +166,7 @@ class Jobs:
 
     def job(self, name: str) -> Document:
         """Return a Job as it is stored."""
-        return _read(self._api, f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{name}")
+        return _read(self._api, f"{self._jobs}/{name}")
 
     def create_cron_job(self, name: str, image: str) -> None:
         """Create a CronJob that makes no Job within a test; its container has its name."""
@@ -213,14 +208,29 @@ class Jobs:
         self.failed(name)
         return uid
 
-    def give_up(self, name: str) -> None:
-        """Let the Job controller fail a Job, whatever its Pods do: its time is over."""
-        self.kubectl("patch", "job", name, "--type=merge", "--patch", '{"spec":{"activeDeadlineSeconds":1}}')
-        self.failed(name)
+    def begin(self, count: int) -> dict[str, str]:
+        """Create Jobs whose Pods are on no node; return their uids by their names when all have begun."""
+        created = self.create(*(manifest(f"hopeless-{number}") for number in range(count)))
+        eventually(lambda: self._begun().issuperset(created), f"{count} Jobs have begun")
+        return created
+
+    def expire(self, *names: str) -> None:
+        """End the time of Jobs: the Job controller fails them, and deletes their Pods.
+
+        It may overlook a deadline that a Job has from the beginning, if it sees an old state of the Job meanwhile.
+        """
+        eventually(lambda: self._begun().issuperset(names), f"{', '.join(names)} begin")
+        for name in names:
+            body = {"spec": {"activeDeadlineSeconds": 1}}
+            self._api.patch(f"{self._jobs}/{name}", json=body, headers=MERGE).raise_for_status()
 
     def failed(self, *names: str) -> Document:
         """Wait until the Job controller has given up on all of them; return the condition `Failed` of the last."""
         return [eventually(lambda name=name: self._failure(name), f"{name} fails") for name in names][-1]  # type: ignore[misc]
+
+    def _begun(self) -> set[str]:
+        items = _read(self._api, self._jobs)["items"]
+        return {job["metadata"]["name"] for job in items if "startTime" in job["status"]}
 
     def _failure(self, name: str) -> Document | None:
         conditions = self.job(name)["status"].get("conditions", ())
@@ -228,6 +238,10 @@ class Jobs:
 
     def _unbound(self, job: str) -> Document | None:
         return next((pod for pod in self.pods(job) if pod["metadata"]["uid"] not in self._bound), None)
+
+    @property
+    def _jobs(self) -> str:
+        return f"/apis/batch/v1/namespaces/{self.namespace}/jobs"
 
     @property
     def _pods(self) -> str:

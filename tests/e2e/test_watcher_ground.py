@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.cli.controlplane import ControlPlane
-from tests.e2e.jobs import Jobs, container, hopeless, manifest
+from tests.e2e.jobs import Jobs, container, manifest
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.webhooks import eventually
 
@@ -68,22 +68,14 @@ def test_too_many_restarts_fail_the_job_and_delete_its_pod(jobs: Jobs) -> None:
 
 
 def test_a_deadline_fails_the_job_and_deletes_its_pod(jobs: Jobs) -> None:
-    jobs.create(manifest("slow", init=[container("prepare")], activeDeadlineSeconds=1), hopeless("waits"))
-    jobs.next_pod("slow").run().finish_deletion()
+    jobs.create(manifest("slow", init=[container("prepare")]), manifest("waits"))
+    pod = jobs.next_pod("slow").run()
 
-    jobs.failed("slow", "waits")
+    jobs.expire("slow", "waits")
+    pod.finish_deletion()
 
     assert {jobs.failed(name)["reason"] for name in ("slow", "waits")} == {"DeadlineExceeded"}
     assert jobs.pods("slow") == jobs.pods("waits") == []
-
-
-def test_a_shorter_deadline_fails_a_job_whose_pods_are_gone(jobs: Jobs) -> None:
-    jobs.create(manifest("gone", backoffLimit=6))
-    jobs.next_pod("gone").run().back_off().delete()
-
-    jobs.give_up("gone")
-
-    assert jobs.failed("gone")["reason"] == "DeadlineExceeded"
 
 
 def test_a_job_that_succeeds_has_not_failed(jobs: Jobs) -> None:

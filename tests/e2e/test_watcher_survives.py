@@ -10,18 +10,13 @@ from pathlib import Path
 import pytest
 
 from app.cli.controlplane import ControlPlane, Programs
-from tests.e2e.jobs import Jobs, hopeless, manifest
+from tests.e2e.jobs import Jobs, manifest
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.servers import Hook
 from tests.e2e.watcher import NAMESPACE, Watcher, logs
 from tests.e2e.webhooks import eventually
 
 pytestmark = pytest.mark.e2e
-
-
-def create_hopeless(jobs: Jobs, count: int) -> list[str]:
-    """Create Jobs that fail a second later; return their uids."""
-    return list(jobs.create(*(hopeless(f"hopeless-{number}") for number in range(count))).values())
 
 
 def in_hook(hook: Hook, uids: Iterable[str]) -> Counter[str]:
@@ -54,7 +49,8 @@ def test_evidence_survives_the_watcher_and_the_pod(jobs: Jobs, another: Watcher)
     another.until_held("the reason")
     another.kill()
     pod.delete()
-    jobs.give_up("during")
+    jobs.expire("during")
+    jobs.failed("during")
 
     another.start()
 
@@ -77,15 +73,16 @@ def test_what_was_told_is_not_told_again_after_a_kill(jobs: Jobs, another: Watch
 def test_the_first_start_does_not_tell_what_has_failed_before(
     jobs: Jobs, cluster: ControlPlane, kubeconfig: Path, tmp_path: Path
 ) -> None:
-    uids = create_hopeless(jobs, 30)
-    jobs.failed(*(f"hopeless-{number}" for number in range(30)))
+    before = jobs.begin(30)
+    jobs.expire(*before)
+    jobs.failed(*before)
     with Hook() as hook, Watcher(tmp_path, cluster, kubeconfig, hook, lease="first-start") as watcher:
         uid = jobs.fail("news")
 
         watcher.telling(uid)
 
         assert in_ledgers(jobs.namespace, watcher) == once([uid])
-        assert in_hook(hook, uids).total() == 0
+        assert in_hook(hook, before.values()).total() == 0
 
 
 def test_an_api_server_that_restarts_loses_and_repeats_nothing(programs: Programs, tmp_path: Path) -> None:
@@ -111,8 +108,10 @@ def test_an_api_server_that_restarts_loses_and_repeats_nothing(programs: Program
 
 
 def test_a_busy_receiver_is_told_of_200_jobs_that_fail_at_once(jobs: Jobs, another: Watcher) -> None:
+    begun = jobs.begin(200)
+    uids = list(begun.values())
     another.hook.busy = True
-    uids = create_hopeless(jobs, 200)
+    jobs.expire(*begun)
     eventually(lambda: another.hook.refused >= 3, "the receiver has refused")
     another.hook.busy = False
     eventually(lambda: len(another.failures(namespace=jobs.namespace)) >= 200, "the ledger has all")
@@ -131,11 +130,15 @@ def test_a_leader_that_is_killed_loses_and_repeats_nothing(
         Watcher(tmp_path / "a", cluster, kubeconfig, hook, lease="pair") as leader,
         Watcher(tmp_path / "b", cluster, kubeconfig, hook, lease="pair") as other,
     ):
-        uids = create_hopeless(jobs, 50)
+        begun = jobs.begin(50)
+        uids, names = list(begun.values()), list(begun)
+        jobs.expire(*names[:25])
         eventually(lambda: len(in_ledgers(jobs.namespace, leader)) >= 5, "the leader tells")
         leader.kill()
+        jobs.expire(*names[25:])
         other.until_leading()
         leader.start()
 
         eventually(lambda: in_hook(hook, uids).total() >= 50, "all are told")
         assert in_hook(hook, uids) == in_ledgers(jobs.namespace, leader, other) == once(uids)
+        assert in_ledgers(jobs.namespace, other).total() >= 25

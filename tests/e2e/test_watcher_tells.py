@@ -75,8 +75,9 @@ def test_both_runs_are_told_when_the_job_deletes_the_pod_that_restarts(
 
 
 def test_a_pod_that_a_deadline_ends_is_told(jobs: Jobs, watcher: Watcher, kubelet: Kubelet) -> None:
-    uid = jobs.create(manifest("slow", activeDeadlineSeconds=1))["slow"]
+    uid = jobs.create(manifest("slow"))["slow"]
     pod = jobs.next_pod("slow").write("still at it\n").run()
+    jobs.expire("slow")
     until_asked(kubelet, pod.name)
     pod.finish_deletion()
 
@@ -90,7 +91,7 @@ def test_a_pod_that_never_started_is_told_with_its_reason(jobs: Jobs, watcher: W
     uid = jobs.create(manifest("typo", containers=[container(image="busybox:1.73")]))["typo"]
     jobs.next_pod("typo").wait("ImagePullBackOff", "no such tag").delete()
     pod = jobs.next_pod("typo").wait("ImagePullBackOff", "no such tag")
-    jobs.kubectl("patch", "job", "typo", "--type=merge", "--patch", '{"spec":{"activeDeadlineSeconds":1}}')
+    jobs.expire("typo")
     pod.finish_deletion()
 
     assert "ImagePullBackOff" in text_of(watcher.telling(uid))
@@ -146,11 +147,11 @@ def test_secrets_in_logs_and_variables_are_nowhere(jobs: Jobs, watcher: Watcher)
     in_log, in_variable, in_url, in_message = SECRETS
     variables = [{"name": "DB_PASSWORD", "value": in_variable}]
     uid = jobs.create(manifest("leaks", containers=[container(env=variables)], backoffLimit=6))["leaks"]
-    log = f"password={in_log}\nDB_PASSWORD={in_variable}\nGET https://user:{in_url}@db/\nand so it ended\n"
+    log = f"password={in_log}\nGET https://user:{in_url}@db/\nopening db with {in_variable}\nand so it ended\n"
     jobs.next_pod("leaks").write(log).run().crash(message=f"token: {in_message}")
     watcher.until_held("and so it ended")
     before = watcher.rows("evidence")
-    jobs.give_up("leaks")
+    jobs.expire("leaks")
 
     told = watcher.telling(uid)
 
