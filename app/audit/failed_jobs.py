@@ -113,8 +113,8 @@ def _entry(
 
 
 def _condition(failed: FailedJob) -> str:
-    failure = failed.failure
-    return f"{failure.reason}: {failure.message}" if failure.message else failure.reason or "Failed"
+    reason = failed.failure.reason or "Failed"
+    return f"{reason}: {failed.failure.message}" if failed.failure.message else reason
 
 
 def _account(failed: FailedJob) -> str:

@@ -412,6 +412,13 @@ async def test_a_pattern_for_secrets_does_not_hide_which_job_it_is(world: World)
     }
 
 
+async def test_what_says_which_field_is_whose_is_left_out(world: World) -> None:
+    document = job()
+    document["metadata"]["managedFields"] = [{"manager": "kubectl"}]
+
+    assert "managedFields" not in (await world.gather(document)).document["metadata"]
+
+
 async def test_a_failure_that_does_not_say_when_has_the_time_it_is_known_by(world: World) -> None:
     document = job(status={"conditions": [{"type": "Failed", "status": "True"}]})
 

@@ -1,0 +1,172 @@
+"""The last changes of an object come from the journal or from another server; what is not known says why."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from app.core.change import Resource
+from app.store.database import FILE_NAME
+from app.tls.files import ensure_dev_certificates
+from app.watcher.changes import in_journal, of_server
+from app.web.server import listen, listener, stop
+from tests.builders import START, make_record
+from tests.core.recorded_jobs import entry
+from tests.kube.api_server import Answer, Exchange, document, lost, serving
+from tests.web.ledgers import console_of, write
+
+NOW = datetime.fromtimestamp(START / 1000, UTC) + timedelta(days=30)
+ABOUT = ("CronJob", "shop", "night", NOW)
+MINUTE = 60_000
+
+
+def changed(minutes_before: float, name: str = "night", kind: str = "CronJob", **fields: Any) -> Any:
+    at = int(NOW.timestamp() * 1000 - minutes_before * MINUTE)
+    resource = Resource(group="batch", version="v1", kind=kind, namespace="shop", name=name)
+    return make_record(at_milliseconds=at, resource=resource, review_uid=f"{minutes_before}", **fields)
+
+
+def told(documents: list[dict[str, Any]]) -> list[str]:
+    return [each["review_uid"] for each in documents]
+
+
+async def test_the_journal_tells_the_newest_changes_of_this_object_in_the_week_before(tmp_path: Path) -> None:
+    week = 7 * 24 * 60
+    records = [changed(minutes) for minutes in (week + 1, week - 1, 4, 3, 2, 1, -1)]
+    await write(tmp_path, *records, changed(5, "other"), changed(5, kind="Job"))
+
+    found = await in_journal(tmp_path / FILE_NAME)(*ABOUT)
+
+    assert told(found) == ["1", "2", "3", "4", str(week - 1)]
+
+
+async def test_a_failure_is_no_change(tmp_path: Path) -> None:
+    await write(tmp_path, changed(2), changed(1, operation="FAILED"))
+
+    assert told(await in_journal(tmp_path / FILE_NAME)(*ABOUT)) == ["2"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "no database", "no tables", "a damaged row", "a directory"])
+async def test_a_journal_that_cannot_be_read_is_said_to_be(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / FILE_NAME
+    if damage == "no database":
+        path.write_text("no database" * 100)
+    elif damage == "no tables":
+        sqlite3.connect(path).close()
+    elif damage == "a damaged row":
+        await write(tmp_path, changed(1))
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE entries SET body = x'789c00'")
+    elif damage == "a directory":
+        path.mkdir()
+
+    with pytest.raises(LookupError, match=r"^the journal could not be read \(\w+\)$"):
+        await in_journal(path)(*ABOUT)
+
+
+@asynccontextmanager
+async def console(data: Path) -> AsyncIterator[str]:
+    """The console of a server, on loopback."""
+    sock = listen("127.0.0.1", 0, "--console-port")
+    server: uvicorn.Server = listener(console_of(data))
+    serving_task = asyncio.create_task(server.serve([sock]))
+    try:
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
+    finally:
+        await stop(server, serving_task)  # type: ignore[arg-type]
+
+
+async def test_a_server_tells_what_its_journal_has(tmp_path: Path) -> None:
+    week = 7 * 24 * 60
+    await write(
+        tmp_path, *map(changed, (week + 1, 6, 5, 4, 3)), changed(2, operation="FAILED"), changed(1), changed(-1)
+    )
+
+    async with console(tmp_path) as url:
+        found = await of_server(url)(*ABOUT)
+
+    assert told(found) == ["1", "3", "4", "5"]
+
+
+async def test_a_server_is_asked_for_a_week_of_this_object() -> None:
+    async with serving(document({"items": [entry("2026-01-31T00:00:00Z", "spec", "1", "2")], "next": None})) as server:
+        found = await of_server(server.url + "/")(*ABOUT)
+
+    (request,) = server.requests
+    assert (request.method, request.path) == ("GET", "/api/v1/entries")
+    assert request.parameters == {
+        "kind": "CronJob",
+        "namespace": "shop",
+        "name": "night",
+        "limit": "5",
+        "since": "2026-01-25T03:04:05.000+00:00",
+        "until": "2026-02-01T03:04:05.000+00:00",
+    }
+    assert [each["user"] for each in found] == [{"username": "alice"}]
+
+
+async def body(text: bytes, exchange: Exchange) -> None:
+    await exchange.respond(text)
+
+
+def says(text: bytes) -> Answer:
+    return lambda exchange: body(text, exchange)
+
+
+async def drips(exchange: Exchange) -> None:
+    """Send a byte again and again, so that no single read takes long."""
+    await exchange.begin()
+    while True:
+        await exchange.send(b" ")
+        await asyncio.sleep(0.005)
+
+
+ODD: dict[str, Answer] = {
+    "an error": document({"items": []}, 500),
+    "a redirect": document({"items": []}, 302, location="http://127.0.0.1:1/"),
+    "lost": lost,
+    "slow": drips,
+    "a page": says(b"<html>"),
+    "nothing": says(b""),
+    "a list": says(b"[]"),
+    "no items": says(b'{"next": null}'),
+    "items that are null": says(b'{"items": null}'),
+    "items that are a map": says(b'{"items": {"a": 1}}'),
+    "items that are no entries": says(b'{"items": [1, "a"]}'),
+    "no text": says(b'{"items": [{"id": "\xff"}]}'),
+    "deep": says(b'{"items": [{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}"),
+}
+
+
+@pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
+async def test_a_server_that_does_not_tell_is_said_not_to(answer: Answer) -> None:
+    async with serving(answer) as server:
+        with pytest.raises(LookupError, match=r"^the ledger at --ledger-url did not tell \(\w+\)$"):
+            await of_server(server.url, timeout_seconds=0.2)(*ABOUT)
+
+
+async def test_a_server_that_is_down_is_said_not_to_tell() -> None:
+    async with serving() as server:
+        url = server.url
+    with pytest.raises(LookupError, match="ConnectError"):
+        await of_server(url)(*ABOUT)
+
+
+async def test_a_server_behind_tls_must_prove_who_it_is(tmp_path: Path) -> None:
+    ensure_dev_certificates(tmp_path, now=datetime.now(UTC))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    async with serving(document({"items": []}), tls=tls) as server:
+        with pytest.raises(LookupError, match="ConnectError"):
+            await of_server(server.url)(*ABOUT)
+
+    assert server.requests == []
