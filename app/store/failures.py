@@ -19,10 +19,10 @@ class _Entry(msgspec.Struct):
 
 
 _entries: Final = msgspec.json.Decoder(_Entry)
-# The second condition on the operation lets the partial index be used.
+# Found by its name: with `operation <> 'UPDATE'` the planner would look through all failures there ever were.
 _FAILURES: Final = """
     SELECT body FROM entries
-    WHERE operation = 'FAILED' AND operation <> 'UPDATE' AND kind = 'Job' AND namespace = ? AND name = ?
+    WHERE operation = 'FAILED' AND kind = 'Job' AND namespace = ? AND name = ?
     ORDER BY seq DESC
 """
 

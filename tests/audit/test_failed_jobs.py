@@ -170,9 +170,11 @@ def test_no_secret_of_the_job_is_in_entry_or_findings() -> None:
 
 
 def test_labels_are_redacted_whoever_hands_them_over() -> None:
-    facts = job_facts({"metadata": {"labels": {"password": "hunter2"}}}, Redactor(KEY))
+    job = named(labels={"password": "hunter2"})
 
-    assert "hunter2" not in str(facts["labels"])
+    facts, entry = job_facts(job.document, Redactor(KEY)), read_entry(recorded_as(job).entry.body)
+
+    assert facts["labels"] == entry.labels == {"password": Redactor(KEY).fingerprint("hunter2")}
 
 
 ODD: list[dict[str, Any]] = [
