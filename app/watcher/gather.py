@@ -61,8 +61,8 @@ class Evidence(Protocol):
     def seen(self, job_uid: str, item: msgspec.Raw) -> None:
         """Take a Pod of a failed Job as it is now, and read its logs where they are missing."""
 
-    async def settled(self, job_uid: str, timeout_seconds: float) -> None:
-        """Wait until the logs that are being read have been read."""
+    async def settled(self, job_uid: str, timeout_seconds: float) -> bool:
+        """Wait until the logs that are being read have been read; say whether they have."""
 
     async def held(self, job_uid: str) -> Sequence[PodEvidence]:
         """Return what is held of the Job's Pods, the oldest first."""
@@ -167,7 +167,9 @@ class _Gathering:
             owners = items(_document(pod), "metadata", "ownerReferences")
             if any(isinstance(each, dict) and each.get("uid") == uid for each in owners):
                 self._evidence.seen(uid, pod)
-        await self._evidence.settled(uid, _PATIENCE_SECONDS)
+        if not await self._evidence.settled(uid, _PATIENCE_SECONDS):
+            seconds = f"{_PATIENCE_SECONDS:g} s"
+            self._note("logs", f"Some logs could not be read within {seconds}: is the Pods' node reachable?")
         return await self._evidence.held(uid)
 
     async def _events(self, pods: Sequence[PodEvidence]) -> tuple[tuple[EventLine, ...], tuple[EventLine, ...]]:

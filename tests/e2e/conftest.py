@@ -19,7 +19,7 @@ from tests.e2e.environment import Environment
 from tests.e2e.jobs import Jobs
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.servers import Hook
-from tests.e2e.watcher import NAMESPACE, RULES, Account, Watcher
+from tests.e2e.watcher import NAMESPACE, Account, Watcher
 from tests.e2e.webhooks import Webhook
 
 PLAYBOOKS: Final = """
@@ -108,7 +108,7 @@ def jobs(cluster: ControlPlane, kubelet: Kubelet, numbers: Iterator[int]) -> Ite
 def kubeconfig(cluster: ControlPlane) -> Path:
     """Return the kubeconfig of a service account that may do what the watcher needs, and nothing else."""
     cluster.kubectl("create", "namespace", NAMESPACE)
-    return Account(cluster, "watcher").grant(*RULES)
+    return Account(cluster, "watcher").grant()
 
 
 @pytest.fixture(scope="session")
@@ -121,8 +121,10 @@ def hook() -> Iterator[Hook]:
 def watcher(
     tmp_path_factory: pytest.TempPathFactory, cluster: ControlPlane, kubeconfig: Path, hook: Hook
 ) -> Iterator[Watcher]:
-    """Return the watcher that runs all the time."""
-    with Watcher(tmp_path_factory.mktemp("watcher"), cluster, kubeconfig, hook) as running:
+    """Return the watcher that runs all the time, with the rules of the README to the letter."""
+    assert kubeconfig.exists()  # and so does the namespace
+    exact = Account(cluster, "kubewitness-watcher").grant(any_lease=False)
+    with Watcher(tmp_path_factory.mktemp("watcher"), cluster, exact, hook) as running:
         yield running
 
 

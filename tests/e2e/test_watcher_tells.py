@@ -12,7 +12,7 @@ from tests.e2e.auditor import Auditor
 from tests.e2e.jobs import Jobs, container, manifest
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.servers import Hook
-from tests.e2e.watcher import RULES, Account, Watcher, logs, table, text_of
+from tests.e2e.watcher import Account, Watcher, logs, table, text_of
 from tests.e2e.webhooks import Webhook, eventually
 
 pytestmark = pytest.mark.e2e
@@ -111,6 +111,7 @@ def test_a_kubelet_that_does_not_answer_costs_the_log_and_not_the_finding(
     (row,) = table(told, "Job Pods")
     assert "main: exit 3 (Error)" in row
     assert logs(told) == {}
+    assert "logs could not be read within 5 s" in text_of(told)
 
 
 @pytest.mark.parametrize(("resource", "log"), [("pods/log", False), ("events", True)])
@@ -118,7 +119,7 @@ def test_a_missing_permission_is_a_note_in_the_finding(
     cluster: ControlPlane, jobs: Jobs, kubeconfig: Path, tmp_path: Path, resource: str, log: bool
 ) -> None:
     name = f"without-{resource.replace('/', '-')}"
-    without = Account(cluster, name).grant(*RULES, without=resource)
+    without = Account(cluster, name).grant(without=resource)
     with Hook() as hook, Watcher(tmp_path, cluster, without, hook, lease=name) as watcher:
         uid = jobs.fail("crashes", "last words\n")
 

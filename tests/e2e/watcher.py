@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import yaml
 from typing_extensions import override
 
 from app.cli.controlplane import ControlPlane
@@ -42,17 +44,15 @@ TUTORIAL: Final = f"""{PLAYBOOK.rstrip()}
   - some_sink_name
 """
 
-RULES: Final = (
-    ("batch", "jobs", "get list watch"),
-    ("", "pods", "get list watch"),
-    ("", "pods/log", "get"),
-    ("", "events", "list"),
-    ("batch", "cronjobs", "get"),
-)
-"""What the watcher needs in the whole cluster: API group, resource, verbs."""
+README: Final = Path(__file__).parents[2] / "README.md"
 
-LEASE_RULE: Final = ("coordination.k8s.io", "leases", "get create update")
-"""What it needs in its own namespace."""
+
+def promised_rules(kind: str) -> list[Document]:
+    """Return the rules of the (Cluster)Role that the README says the watcher needs."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    documents = [each for block in blocks if "kind: ClusterRole\n" in block for each in yaml.safe_load_all(block)]
+    (rules,) = [each["rules"] for each in documents if each["kind"] == kind]
+    return list(rules)
 
 
 class Watcher(Program):
@@ -133,13 +133,18 @@ class Account:
         self.name = name
         self._cluster = cluster
 
-    def grant(self, *rules: tuple[str, str, str], without: str = "") -> Path:
-        """Make the account with these rules, but for one resource, and that for Leases; return its kubeconfig."""
-        granted = [_rule(*rule) for rule in rules if rule[1] != without]
+    def grant(self, *, without: str = "", any_lease: bool = True) -> Path:
+        """Make the account with the README's rules, but for one resource; return its kubeconfig.
+
+        With `any_lease` its Leases may have any name, so that several watchers can use it.
+        """
+        cluster_wide = [rule for rule in promised_rules("ClusterRole") if without not in rule["resources"]]
+        dropped = {"resourceNames"} if any_lease else set()
+        own = [{key: rule[key] for key in rule.keys() - dropped} for rule in promised_rules("Role")]
         documents = [
             _object("v1", "ServiceAccount", self.name),
-            _object("rbac.authorization.k8s.io/v1", "ClusterRole", self.name, rules=granted),
-            _object("rbac.authorization.k8s.io/v1", "Role", self.name, rules=[_rule(*LEASE_RULE)]),
+            _object("rbac.authorization.k8s.io/v1", "ClusterRole", self.name, rules=cluster_wide),
+            _object("rbac.authorization.k8s.io/v1", "Role", self.name, rules=own),
             self._binding("ClusterRoleBinding", "ClusterRole"),
             self._binding("RoleBinding", "Role"),
         ]
@@ -165,10 +170,6 @@ class Account:
         with self._cluster.client() as client:
             answer = client.post(path, json={"spec": {"expirationSeconds": 3600}}).raise_for_status()
         return str(answer.json()["status"]["token"])
-
-
-def _rule(group: str, resource: str, verbs: str) -> Document:
-    return {"apiGroups": [group], "resources": [resource], "verbs": verbs.split()}
 
 
 def _object(version: str, kind: str, name: str, **fields: Any) -> Document:

@@ -75,13 +75,15 @@ class Held:
         self.pods: list[PodEvidence] = []
         self.shown: list[tuple[str, str]] = []
         self.settled_for: list[str] = []
+        self.settles = True
 
     def seen(self, job_uid: str, item: msgspec.Raw) -> None:
         self.shown.append((job_uid, json.loads(bytes(item))["metadata"]["name"]))
 
-    async def settled(self, job_uid: str, timeout_seconds: float) -> None:
+    async def settled(self, job_uid: str, timeout_seconds: float) -> bool:
         assert timeout_seconds <= 10
         self.settled_for.append(job_uid)
+        return self.settles
 
     async def held(self, job_uid: str) -> Sequence[PodEvidence]:
         return self.pods if self.settled_for == [job_uid] else []
@@ -205,6 +207,14 @@ async def test_a_selector_says_what_the_job_says_and_nothing_else(world: World, 
     await world.gather(job(spec={"selector": {"matchLabels": labels}}))
 
     assert world.api.asked[0][1]["labelSelector"] == selector
+
+
+async def test_logs_that_are_still_being_read_are_a_note_and_not_waited_for(world: World) -> None:
+    world.held.settles = False
+
+    failed = await world.gather(job())
+
+    assert [note.topic for note in failed.notes if "could not be read within 5 s" in note.text] == ["logs"]
 
 
 async def test_odd_pods_are_left_out(world: World) -> None:
