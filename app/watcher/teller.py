@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, Protocol
 
 import structlog
 
-from app.audit.failed_jobs import FailureRules, findings_of, job_facts, record_of
+from app.audit.failed_jobs import FailureRules
 from app.core import claims
 from app.core.claims import Claim, Record
 from app.core.identity import EntryIds
-from app.core.job_report import FailedJob, Note, Topic
-from app.core.playbook import RoutedFinding
+from app.core.job_report import FailedJob
 from app.kube.backoff import Backoff
 from app.kube.errors import ApiError
-from app.store.failures import is_recorded
 from app.store.journal import Journal
-from app.watcher.gatherings import AT_ONCE, Gatherings
+from app.watcher.gatherings import Gatherings
 from app.watcher.jobs import FailedCandidate
+from app.watcher.reports import Reports
 
 logger = structlog.get_logger(__name__)
 
@@ -39,8 +38,6 @@ _BREATH_SECONDS: Final = 0.1
 
 _WITH_DOCUMENT: Final = 2000
 """Failures that wait with their Job's document in memory; the Jobs of further ones are read again."""
-
-_TOPICS: Final[tuple[Topic, ...]] = ("job", "events", "pods")
 
 Result = Literal["told", "old", "before_first_start", "elsewhere"]
 
@@ -89,14 +86,13 @@ class Teller:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.rules = rules
         self.last_error: str | None = None
+        self.recalled = asyncio.Event()
+        """Set once the open claims are known: from then on `waits_for` is right of Jobs that are gone, too."""
+
         self._record = record
         self._is_leading = is_leading
         self._newest_too_old = newest_too_old
-        self._journal = journal
-        self._ids = ids
-        self._random = random
         self._identity = identity
         self._max_age = int(max_age.total_seconds())
         self._release = release
@@ -105,12 +101,21 @@ class Teller:
         self._wake = asyncio.Event()
         self._waiting: dict[str, FailedCandidate] = {}
         self._gatherings = Gatherings(gather, self._wake.set)
-        self._desks = asyncio.Semaphore(AT_ONCE)
+        self._reports = Reports(journal, ids, random, rules, withheld=observer.withheld, clock=clock)
         self._committed: set[str] = set()
         self._known: Record | None = None
         self._doubtful = False
         self._pause = pause
         self._backoff = Backoff()
+
+    @property
+    def rules(self) -> FailureRules:
+        """What the configuration says; what is set counts from the next failure on."""
+        return self._reports.rules
+
+    @rules.setter
+    def rules(self, rules: FailureRules) -> None:
+        self._reports.rules = rules
 
     @property
     def waiting(self) -> int:
@@ -183,6 +188,7 @@ class Teller:
         if not await self._look():
             return
         await self._recall()
+        self.recalled.set()
         self._forget_told()
         if self._is_leading():
             left = self._left()
@@ -251,20 +257,12 @@ class Teller:
         """Settle the claims whose entry is in this journal; the others wait, whoever is to tell them."""
         known = self._known.claims if self._known else ()
         claimed = [each for each in known if each.uid not in self._committed]
-        for uid in await self._recorded(claimed):
+        for uid in await self._reports.recorded(claimed):
             self._committed.add(uid)
             self._let_go(uid, "told")
         for claim in claimed:
             if claim.uid not in self._committed:
                 self._waiting.setdefault(claim.uid, _candidate(claim))
-
-    async def _recorded(self, claimed: Collection[Claim]) -> list[str]:
-        """Return what the journal has. Waits for what is on its way to the disk, since both go in order."""
-        if not claimed:
-            return []
-        return await self._journal.call(
-            lambda c: [each.uid for each in claimed if is_recorded(c, each.namespace, each.name, each.uid)]
-        )
 
     def _left(self) -> dict[str, Claim]:
         """Return the claims that are ours to complete: our own, and those of replicas that did not come back."""
@@ -298,12 +296,12 @@ class Teller:
             changed, taken = claims.take_over(found, orphans, self._identity, now)
             changed, new = claims.claim(changed, wanted)
             for uid in new:
-                changed, withheld[uid] = self._reserved(changed, ready[uid])
+                changed, withheld[uid] = self._reports.reserved(changed, ready[uid])
             won = (*taken, *new)
             return claims.pruned(changed, now, self._max_age)
 
         await self._update(change)
-        await asyncio.gather(*(self._commit_in_turn(uid, ready[uid], withheld.get(uid, ())) for uid in won))
+        await asyncio.gather(*(self._commit(uid, ready[uid], withheld.get(uid, ())) for uid in won))
 
     def _claim(self, candidate: FailedCandidate) -> Claim:
         return Claim(
@@ -315,48 +313,10 @@ class Teller:
             at=_seconds(self._clock()),
         )
 
-    def _reserved(self, record: Record, failed: FailedJob) -> tuple[Record, set[str]]:
-        """Use up the rate limits that a failure's playbooks have; return those that are used up already."""
-        facts = job_facts(failed.document, self.rules.redactor)
-        owner = failed.owner or f"Job {facts['namespace']}/{facts['name']}"
-        now = _seconds(self._clock())
-        limits = self.rules.playbooks.rate_limits(facts)
-        keys = {playbook: claims.limit_key(playbook, owner) for playbook in limits}
-        silent = {playbook for playbook, key in keys.items() if claims.limited(record, key, now)}
-        used = {keys[playbook]: now + limits[playbook] for playbook in limits.keys() - silent}
-        return claims.with_limits(record, used), silent
-
-    async def _commit_in_turn(self, uid: str, failed: FailedJob, withheld: Collection[str]) -> None:
-        # Few at a time: a report takes some milliseconds in which nobody else is served.
-        async with self._desks:
-            try:
-                await self._commit(uid, failed, withheld)
-            except Exception:
-                # A loop boundary: one report's fault must not keep the others from being told.
-                logger.exception("failed job not told yet", action="bug", uid=uid)
-
     async def _commit(self, uid: str, failed: FailedJob, withheld: Collection[str]) -> None:
-        """Append the entry; what the disk does not take at once stays claimed until it has."""
-        now = self._clock()
-        routed = self._findings(uid, failed, withheld, now)
-        answer = await self._journal.append(record_of(failed, routed, self.rules, self._ids, self._random, now))
-        for playbook in withheld if answer != "lost" else ():
-            self._observer.withheld(playbook)
-        if answer != "recorded":
-            logger.warning("failed job waits for the disk", action="retry", uid=uid, result=answer)
-            return
-        self._committed.add(uid)
-        self._let_go(uid, "told")
-
-    def _findings(
-        self, uid: str, failed: FailedJob, withheld: Collection[str], now: datetime
-    ) -> Sequence[RoutedFinding]:
-        try:
-            return findings_of(failed, self.rules, withheld, now)
-        except Exception:
-            # A fault in what is attached must not keep anybody from hearing of the failure itself.
-            logger.exception("evidence not attached", action="bug", uid=uid)
-            return findings_of(_bare(failed), self.rules, withheld, now)
+        if await self._reports.commit(uid, failed, withheld):
+            self._committed.add(uid)
+            self._let_go(uid, "told")
 
     async def _settle(self) -> None:
         """Write down what was committed."""
@@ -373,13 +333,6 @@ def _seconds(moment: datetime) -> int:
 
 def _age(claim: Claim) -> int:
     return claim.failed_at
-
-
-def _bare(failed: FailedJob) -> FailedJob:
-    notes = tuple(
-        Note(topic, "What is known could not be attached: the log of the watcher says why.") for topic in _TOPICS
-    )
-    return FailedJob(document=failed.document, failure=failed.failure, owner=failed.owner, notes=notes)
 
 
 def _candidate(claim: Claim) -> FailedCandidate:

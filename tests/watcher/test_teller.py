@@ -279,6 +279,22 @@ async def test_a_job_that_is_only_known_by_its_claim_is_gathered_by_name(tmp_pat
         assert asked.failed_at == candidate().failed_at
 
 
+@pytest.mark.parametrize("leading", [True, False])
+async def test_a_job_that_is_gone_and_only_claimed_is_waited_for_once_claims_are_known(
+    tmp_path: Path, leading: bool
+) -> None:
+    async with at_work(tmp_path, Stored(claimed(candidate(), by="z")), begin=False) as replica:
+        replica.leading = leading
+        replica.shared.fail("read", 0, "before")
+        replica.begin()
+        await replica.until(lambda: len(replica.rests) == 1)
+        assert not replica.teller.recalled.is_set()
+
+        await replica.teller.recalled.wait()
+
+        assert replica.teller.waits_for("uid-import")
+
+
 async def test_a_document_that_comes_after_the_claim_was_found_is_not_lost(tmp_path: Path) -> None:
     async with at_work(tmp_path, Stored(claimed(candidate(), by="z"))) as replica:
         await replica.looks()
