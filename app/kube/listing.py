@@ -11,7 +11,7 @@ from app.kube.errors import ApiError
 from app.kube.handling import UNREADABLE, Handler
 
 PAGE_TIMEOUT: Final = 120.0
-"""Seconds for one page: 500 Jobs are some megabytes, and networks may be slow."""
+"""Seconds for one page: 200 Jobs may be some megabytes, and networks may be slow."""
 
 
 class _ListMeta(msgspec.Struct, rename={"version": "resourceVersion", "proceed": "continue"}):

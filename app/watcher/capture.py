@@ -64,6 +64,7 @@ class Capture:
         self._holding = Holding(journal, self._observer, clock)
         self._reader = LogReader(api, redactor, limits or LogLimits(), pauses=pauses)
         self._is_open = is_open
+        self._clock = clock
         self._roll = Roll()
         self._room = WaitingRoom()
         self._inbox: dict[str, _Sighting] = {}
@@ -117,7 +118,7 @@ class Capture:
     def opened(self, job_uid: str) -> None:
         """Take the Pods that were seen before their Job, which from now on is open."""
         for waiting in self._room.call(job_uid):
-            self._look(job_uid, waiting.document, gone=waiting.gone)
+            self._look(job_uid, waiting.read(), gone=waiting.gone)
 
     def decided(self, job_uid: str) -> None:
         """Forget a Job: it completed, it is gone, or its failure was told."""
@@ -132,15 +133,19 @@ class Capture:
         """Return the Jobs that evidence is held of, also those that ended while nobody watched: to be decided."""
         return self._roll.jobs()
 
-    async def settled(self, job_uid: str, timeout_seconds: float) -> None:
-        """Wait until all that was seen of the Job's Pods is held, logs included, but not longer than that."""
+    async def settled(self, job_uid: str, timeout_seconds: float) -> bool:
+        """Wait until all that was seen of the Job's Pods is held, logs included, but not longer than that.
+
+        Say whether it is.
+        """
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         while tasks := [self._tasks[uid] for uid in self._roll.pods(job_uid) if uid in self._tasks]:
             remaining = deadline - asyncio.get_running_loop().time()
             if remaining <= 0:
                 logger.info("evidence not settled", action="go on", job=job_uid, pods=len(tasks))
-                return
+                return False
             await asyncio.wait(tasks, timeout=remaining)
+        return True
 
     def seen(self, job_uid: str, item: msgspec.Raw) -> None:
         """Take a Pod as it is now, of a Job that failed: what is wanting of it is read, before it is told."""
@@ -152,14 +157,14 @@ class Capture:
 
     def _saw(self, item: msgspec.Raw, *, gone: bool) -> str:
         """Take a Pod as the API server has it; return its uid."""
-        pod_uid, job_uid = identified(item)
-        if not job_uid:
+        pod = identified(item)
+        if not pod.job_uid:
             return ""
-        if self._is_open(job_uid):
-            self._look(job_uid, item, gone=gone)
+        if self._is_open(pod.job_uid):
+            self._look(pod.job_uid, item, gone=gone)
         else:
-            self._room.enter(job_uid, pod_uid, Waiting(bytes(item), gone))
-        return pod_uid
+            self._room.enter(pod, Waiting.of(item, gone=gone), self._clock())
+        return pod.pod_uid
 
     def _look(self, job_uid: str, item: bytes | msgspec.Raw, *, gone: bool) -> None:
         """Take a Pod of an open Job, if it is in trouble or was before."""
