@@ -240,6 +240,7 @@ class Replica:
         self.released: list[str] = []
         self.rests: list[float] = []
         self.rested: asyncio.Event | None = None
+        self.on_breath: Callable[[], None] = lambda: None
         self.shared = self.record_type(stored, self.signal)
         self.gathering = self.gathering_type(self.signal)
         self.ids = EntryIds(last_sequence)
@@ -278,11 +279,13 @@ class Replica:
     async def _pause(self, seconds: float) -> None:
         """Rest for no time at all; where `rested` is set, as long as the test wants."""
         await asyncio.sleep(0)
-        if self.shared.calls and self.teller.last_error is not None:
-            self.rests.append(seconds)
-            self.signal.touch()
-            if self.rested is not None:
-                await self.rested.wait()
+        if self.teller.last_error is None:
+            self.on_breath()
+            return
+        self.rests.append(seconds)
+        self.signal.touch()
+        if self.rested is not None:
+            await self.rested.wait()
 
     def begin(self) -> None:
         self._task = asyncio.create_task(self.teller.run())

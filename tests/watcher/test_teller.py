@@ -393,13 +393,30 @@ async def test_within_the_rate_limit_another_failure_of_the_same_owner_is_only_r
 
 async def test_when_the_rate_limit_is_over_the_next_failure_is_told(tmp_path: Path, stored: Stored) -> None:
     async with at_work(tmp_path, stored, text=RATE_LIMITED) as replica:
-        for number in (1, 2):
+        for number, seconds in enumerate((0, 400, 601), 1):
+            replica.now = NOW + timedelta(seconds=seconds)
             replica.gathering.fields[f"night-{number}"] = {"owner": "CronJob shop/night"}
             replica.teller.failed(candidate(f"night-{number}", age=0))
             await replica.told(number)
-            replica.now += timedelta(seconds=601)
 
-        assert titles(replica.journal.path) == [["Job night-1 failed"], ["Job night-2 failed"]]
+        assert titles(replica.journal.path) == [["Job night-1 failed"], [], ["Job night-3 failed"]]
+
+
+async def test_a_finding_that_is_withheld_counts_once_its_entry_is_kept(tmp_path: Path, stored: Stored) -> None:
+    async with at_work(tmp_path, stored, text=RATE_LIMITED) as replica:
+        for number in (1, 2):
+            replica.gathering.fields[f"night-{number}"] = {"owner": "CronJob shop/night"}
+        replica.teller.failed(candidate("night-1"))
+        await replica.told()
+        room, replica.journal._max_pending_bytes = replica.journal._max_pending_bytes, 0
+        replica.teller.failed(candidate("night-2"))
+        await replica.until(lambda: not replica.is_settled)
+        await replica.looks()
+        replica.journal._max_pending_bytes = room
+        replica.teller.lead()
+        await replica.told(2)
+
+        assert replica.silent == []
 
 
 async def test_of_a_crowd_of_one_owner_the_oldest_failure_is_told(tmp_path: Path, stored: Stored) -> None:
@@ -462,6 +479,69 @@ async def test_a_fault_in_what_is_attached_costs_the_attachment_alone(tmp_path: 
         await replica.told()
 
         assert titles(replica.journal.path) == [["Job import failed"]]
+
+
+async def test_a_report_that_cannot_be_made_keeps_no_other_from_being_told(tmp_path: Path, stored: Stored) -> None:
+    async with at_work(tmp_path, stored, begin=False) as replica:
+        replica.gathering.fields["bad"] = {"failure": None}
+        replica.teller.failed(candidate("bad"))
+        replica.teller.failed(candidate("good"))
+        replica.begin()
+        await replica.until(lambda: replica.results == ["told"])
+        await replica.looks()
+
+        assert replica.entries == ["good"]
+        assert replica.teller.waits_for("uid-bad")
+
+
+async def test_reports_are_made_few_at_a_time(tmp_path: Path, stored: Stored) -> None:
+    async with at_work(tmp_path, stored, begin=False) as replica:
+        append, at_once, most = replica.journal.append, 0, 0
+
+        async def counted(record: Any) -> Any:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            answer = await append(record)
+            at_once -= 1
+            return answer
+
+        replica.journal.append = counted  # type: ignore[method-assign]
+        for number in range(60):
+            replica.teller.failed(candidate(f"import-{number}"))
+        replica.begin()
+        await replica.told(60)
+
+        assert 1 < most <= 8
+
+
+async def test_failures_that_come_within_a_moment_share_their_writes(tmp_path: Path, stored: Stored) -> None:
+    names = [f"import-{number}" for number in range(8)]
+    async with at_work(tmp_path, stored) as replica:
+        await replica.until(lambda: replica.teller.is_quiet)
+
+        def crowd() -> None:
+            for name in names:
+                replica.teller.failed(candidate(name))
+
+        replica.on_breath = crowd
+        replica.teller.failed(candidate(names[0]))
+        await replica.told(8)
+
+        assert sorted(replica.entries) == names
+        assert replica.shared.count("update") <= 4
+
+
+async def test_after_a_success_the_pauses_begin_anew(tmp_path: Path, stored: Stored) -> None:
+    async with at_work(tmp_path, stored) as replica:
+        for number in [*range(8), 10]:
+            replica.shared.fail("update", number, "before")
+        for number in (1, 2):
+            replica.teller.failed(candidate(f"import-{number}"))
+            await replica.told(number)
+
+        assert len(replica.rests) == 9
+        assert replica.rests[8] <= 0.5
 
 
 async def test_a_fault_in_a_round_does_not_end_the_teller(tmp_path: Path, stored: Stored) -> None:
