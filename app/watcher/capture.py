@@ -94,6 +94,7 @@ class Capture:
             async with asyncio.timeout(timeout_seconds):
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await self._holding.flush()
+                await self._holding.close()
         except TimeoutError:
             logger.warning("evidence not stored", action="close")
 
@@ -173,10 +174,12 @@ class Capture:
         except UNREADABLE as error:
             logger.warning("pod not understood", action="skip", job=job_uid, error=str(error))
             return
-        redactor = self._reader.redactor.knowing("Pod", document)
-        pod = evidence_of(document, redactor, gone=gone)
+        pod = evidence_of(document, self._reader.redactor, gone=gone)
         if not pod.uid or (pod.uid not in self._roll and not (in_trouble(pod) or is_stuck(pod))):
             return
+        # Only now, since most Pods are well: to look for secrets in all of a Pod takes as long as all before.
+        redactor = self._reader.redactor.knowing("Pod", document)
+        pod = evidence_of(document, redactor, gone=gone)
         for uid in self._roll.admit(job_uid, pod.uid, pod.created_at):
             self._inbox.pop(uid, None)
         if pod.uid in self._roll:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from datetime import datetime
 from typing import Final, Literal, Protocol, TypeVar
 
@@ -83,6 +83,8 @@ class Holding:
         self._drops: set[str] = set()
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._reading = threading.Lock()
+        self._reader: sqlite3.Connection | None = None
 
     async def pods(self) -> list[tuple[str, str, str]]:
         """Return uid of the Job, uid and time of creation of the Pod, for all that the journal holds."""
@@ -179,14 +181,31 @@ class Holding:
     def _unsaved_of(self, job_uid: str) -> dict[str, PodEvidence]:
         return {pod.uid: pod for (job, _), pod in self._unsaved.items() if job == job_uid}
 
+    async def close(self) -> None:
+        """Close what was opened for reading; whoever reads afterwards opens it again."""
+        await asyncio.to_thread(self._forget_reader)
+
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask beside the writer, which may be stuck at a disk that refuses."""
 
         def work() -> T:
-            with closing(connect_reader(self._journal.path)) as connection:
-                return question(connection)
+            with self._reading:
+                # Kept open: to read the schema anew takes a hundred times as long as the answer.
+                self._reader = self._reader or connect_reader(self._journal.path)
+                try:
+                    return question(self._reader)
+                except sqlite3.Error:
+                    self._reader.close()
+                    self._reader = None
+                    raise
 
         return await asyncio.to_thread(work)
+
+    def _forget_reader(self) -> None:
+        with self._reading:
+            if self._reader is not None:
+                self._reader.close()
+            self._reader = None
 
 
 def _size(pod: PodEvidence) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+
+import pytest
 
 from app.core.evidence import Log, PodEvidence
 from app.store import evidence
@@ -41,6 +44,7 @@ async def holding(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[Holding
         yield held, journal, told
     finally:
         writing.cancel()
+        await held.close()
         await journal.close(5)
 
 
@@ -176,3 +180,26 @@ async def test_what_cannot_be_read_is_told_without(tmp_path: Path) -> None:
         assert await held.of_job("job") == (make_pod(),)
         assert await held.of_job("other") == ()
         (tmp_path / "elsewhere.db").rename(tmp_path / "journal.db")
+
+
+async def test_after_an_error_the_journal_is_opened_anew_to_read(tmp_path: Path) -> None:
+    async with holding(tmp_path) as (held, journal, _):
+        journal.free.set()
+        held.keep("job", make_pod())
+        await held.flush()
+        assert await held.pod("job", "crash-1") == make_pod()
+        assert held._reader is not None
+        held._reader.close()
+
+        with pytest.raises(sqlite3.ProgrammingError):
+            await held.pod("job", "crash-1")
+        assert await held.pod("job", "crash-1") == make_pod()
+
+
+async def test_what_is_held_can_be_read_after_closing(tmp_path: Path) -> None:
+    async with holding(tmp_path) as (held, _, _):
+        assert await held.of_job("job") == ()
+        await held.close()
+
+        assert held._reader is None
+        assert await held.of_job("job") == ()
