@@ -20,7 +20,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class CommonSettings(BaseSettings):
     """How a process runs, whichever it is. Every field is an option of its command too, which comes first."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
+    )
 
     config: Path | None = Field(None, description="Configuration file (YAML); without one, everything is recorded.")
     data_dir: Path = Field(Path("data"), description="Folder of the journal.")
@@ -55,7 +57,7 @@ class CommonSettings(BaseSettings):
     lease_name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=200)] = Field(
         "kubewitness-watcher", description="Name of the Lease by which replicas of the watcher choose their leader."
     )
-    failed_job_max_age_seconds: Annotated[int, Field(ge=0)] = Field(
+    failed_job_max_age_seconds: Annotated[int, Field(ge=60)] = Field(
         3600, description="Jobs that failed longer ago are not told, such as after a downtime."
     )
     log_lines: Annotated[int, Field(ge=0, le=10_000)] = Field(

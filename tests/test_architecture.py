@@ -32,6 +32,12 @@ BROAD_HANDLERS: Final = {
     "app/sinks/_thread.py": (1, "what a thread's work raises is raised where it is waited for"),
     "app/store/journal.py": (1, "the writer must outlive whatever one item brings"),
     "app/watcher/capture.py": (1, "one Pod's fault must not keep others from being captured"),
+    "app/watcher/gatherings.py": (1, "one Job's fault must not keep the others from being told"),
+    "app/watcher/reports.py": (
+        2,
+        "a report's fault must reach neither other reports nor the news of the failure itself",
+    ),
+    "app/watcher/teller.py": (1, "whatever a round meets, what failed is still to be told"),
 }
 """How many handlers a module has that catch everything and go on, and why. Those that raise again are not meant."""
 

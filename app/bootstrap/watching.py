@@ -1,7 +1,8 @@
-"""The watcher: composed for `watch`, a process of its own, and for `serve --watch`, inside the server's."""
+"""The parts of the watcher, composed: for `watch`, and for `serve --watch`."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
 import time
@@ -10,11 +11,10 @@ from datetime import timedelta
 from typing import Any, Final
 
 import structlog
-from starlette.types import ASGIApp
 
 from app.audit.failed_jobs import FailureRules, job_facts
 from app.bootstrap.backbone import Backbone
-from app.bootstrap.process import Background, Stop, every
+from app.bootstrap.process import Background, every
 from app.config.model import Config
 from app.core import claims
 from app.core.actions import JobEnricher
@@ -24,17 +24,16 @@ from app.kube.client import KubernetesApi
 from app.kube.lease import Election
 from app.kube.shared_record import Format, SharedRecord
 from app.kube.watching import Watch, WatchObserver
-from app.settings import CommonSettings, WatchSettings
+from app.settings import CommonSettings
 from app.telemetry.metrics import Metrics
 from app.watcher.capture import Capture
 from app.watcher.changes import RecentChanges, in_journal, of_server
 from app.watcher.gather import Gatherer
 from app.watcher.holding import CaptureObserver
-from app.watcher.jobs import FailedCandidate, JobTracker
+from app.watcher.jobs import JobTracker
 from app.watcher.logs import LogLimits
 from app.watcher.teller import Result, Teller, TellerObserver
-from app.web.health import Check, Health, State
-from app.web.light import LightConsole
+from app.web.health import Check, State
 
 logger = structlog.get_logger(__name__)
 
@@ -77,17 +76,10 @@ class _Observer(TellerObserver, CaptureObserver, WatchObserver):
 class _Listener:
     """Joins what the Job tracker says to those that wait for it."""
 
-    capture: Capture
-    teller: Teller
-
-    def opened(self, job_uid: str) -> None:
-        self.capture.opened(job_uid)
-
-    def decided(self, job_uid: str) -> None:
-        self.capture.decided(job_uid)
-
-    def failed(self, candidate: FailedCandidate) -> None:
-        self.teller.failed(candidate)
+    def __init__(self, capture: Capture, teller: Teller) -> None:
+        self.opened = capture.opened
+        self.decided = capture.decided
+        self.failed = teller.failed
 
 
 class Watching:
@@ -97,6 +89,7 @@ class Watching:
     """
 
     _teller: Teller
+    _tracker: JobTracker
 
     def __init__(self, backbone: Backbone, *, alone: bool) -> None:
         self._backbone = backbone
@@ -106,6 +99,7 @@ class Watching:
         self._not_working: State = "unavailable" if alone else "degraded"
         self._settings = backbone.settings
         self._observer = _Observer(backbone.metrics)
+        self._max_age = timedelta(seconds=self._settings.failed_job_max_age_seconds)
         self.identity = identity(self._settings)
 
     @property
@@ -115,38 +109,22 @@ class Watching:
 
     async def connect(self) -> None:
         """Compose the parts; raises KubernetesSetupError where there is nothing to connect to."""
-        settings, backbone = self._settings, self._backbone
+        settings = self._settings
         self._api = api = await KubernetesApi.connect(settings.kubeconfig)
         namespace = settings.lease_namespace or api.namespace
-        rules = self._rules(backbone.config.current)
-        self._listener = _Listener()
-        max_age = timedelta(seconds=settings.failed_job_max_age_seconds)
-        self._tracker = JobTracker(self._listener, max_age)
         self.election = Election(api, namespace=namespace, name=settings.lease_name, identity=self.identity)
-        record = SharedRecord(
-            api,
-            namespace=namespace,
-            name=f"{settings.lease_name}-{RECORD}",
-            form=Format(encode=claims.encode, decode=claims.decode, start=self._baseline),
-        )
+        rules = self._rules(self._backbone.config.current)
         self._capture = Capture(
-            api, backbone.journal, rules.redactor, self._is_open, limits=self._limits(), observer=self._observer
-        )
-        self._teller = Teller(
-            record=record,
-            is_leading=lambda: self.election.leading,
-            newest_too_old=lambda: self._tracker.newest_too_old,
-            journal=backbone.journal,
-            ids=backbone.ids,
-            random=backbone.random,
-            gather=Gatherer(api, self._capture, self._changes(), self._redactor, self._wanted).gather,
-            rules=rules,
-            identity=self.identity,
-            max_age=max_age,
-            release=self._capture.decided,
+            api,
+            self._backbone.journal,
+            rules.redactor,
+            self._is_open,
+            limits=self._limits(),
             observer=self._observer,
         )
-        self._listener.capture, self._listener.teller = self._capture, self._teller
+        self._teller = self._new_teller(rules, self._record(namespace))
+        listener = _Listener(self._capture, self._teller)
+        self._tracker = JobTracker(listener, self._max_age)
         self._jobs = Watch(api, JOBS, self._tracker, name="jobs", observer=self._observer)
         self._pods = Watch(
             api,
@@ -158,6 +136,28 @@ class Watching:
             observer=self._observer,
         )
         await self._capture.open()
+
+    def _record(self, namespace: str) -> SharedRecord[Record]:
+        form = Format(encode=claims.encode, decode=claims.decode, start=self._baseline)
+        name = f"{self._settings.lease_name}-{RECORD}"
+        return SharedRecord(self._api, namespace=namespace, name=name, form=form)
+
+    def _new_teller(self, rules: FailureRules, record: SharedRecord[Record]) -> Teller:
+        gatherer = Gatherer(self._api, self._capture, self._changes(), self._redactor, self._wanted)
+        return Teller(
+            record=record,
+            is_leading=lambda: self.election.leading,
+            newest_too_old=lambda: self._tracker.newest_too_old,
+            journal=self._backbone.journal,
+            ids=self._backbone.ids,
+            random=self._backbone.random,
+            gather=gatherer.gather,
+            rules=rules,
+            identity=self.identity,
+            max_age=self._max_age,
+            release=self._capture.decided,
+            observer=self._observer,
+        )
 
     def begin(self) -> None:
         """Start to watch."""
@@ -192,19 +192,23 @@ class Watching:
     async def _tell(self) -> None:
         """Tell once the Jobs have been listed, so that the first start knows what was before."""
         await self._jobs.synced.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._teller.run())
+            group.create_task(self._drop_evidence())
+
+    async def _drop_evidence(self) -> None:
+        """Forget what was held of Jobs that ended while nobody watched, and were not claimed to be told."""
+        await self._teller.recalled.wait()
         for job_uid in self._capture.held_jobs():
             if not self._is_open(job_uid):
                 self._capture.decided(job_uid)
-        await self._teller.run()
 
     async def _lead(self) -> None:
         """Have the teller look at once when the lead is won."""
         while True:
             await self.election.wait_until_leading()
-            logger.info("leading", action="tell", identity=self.identity)
             self._teller.lead()
             await self.election.wait_until_lost()
-            logger.info("following", action="wait", leader=self.election.holder)
 
     def _is_open(self, job_uid: str) -> bool:
         return self._tracker.is_open(job_uid) or self._teller.waits_for(job_uid)
@@ -270,55 +274,3 @@ def identity(settings: CommonSettings) -> str:
     """Return the name of this replica: the same after a restart, so that it goes on with what it has begun."""
     folder = hashlib.sha256(str(settings.data_dir.absolute()).encode()).hexdigest()[:8]
     return f"{socket.gethostname()}_{folder}"
-
-
-class Watcher:
-    """`watch`: the watcher with a journal, sinks and a console of its own."""
-
-    def __init__(self, settings: WatchSettings) -> None:
-        self.backbone = Backbone(settings, self._take_over)
-        self.watching = Watching(self.backbone, alone=True)
-        self._wish = Stop()
-
-    async def start(self) -> None:
-        """Open the journal, compile the configuration, begin to watch and to deliver."""
-        backbone = self.backbone
-        await backbone.open()
-        await backbone.employ_sinks()
-        await self.watching.connect()
-        backbone.listen(self._console, self.watching.checks)
-        backbone.begin()
-        self.watching.begin()
-        logger.info(
-            "listening",
-            action="start",
-            console=":".join(map(str, backbone.console_address)),
-            playbooks=len(backbone.config.current.custom_playbooks),
-        )
-
-    async def run(self) -> int:
-        """Watch until SIGTERM or SIGINT; return the process' exit code: 1 where entries were lost at the end."""
-        with self._wish.on_signals():
-            await self._wish.wait()
-            self.backbone.health.draining = True
-            await self.watching.close()
-            await self.backbone.background.cancel()
-            return await self.backbone.close()
-
-    def _take_over(self, config: Config) -> None:
-        self.watching.take_over(config)
-
-    def _console(self, health: Health) -> LightConsole:
-        def load() -> ASGIApp:
-            from app.web.console import console  # noqa: PLC0415  what nobody asks for need not be in memory
-
-            return console(self.backbone.journal.path, health, self.backbone.metrics)
-
-        return LightConsole(health, self.backbone.metrics, load)
-
-
-async def watch(settings: WatchSettings) -> int:
-    """Run the watcher until it is told to stop; return the exit code."""
-    watcher = Watcher(settings)
-    await watcher.start()
-    return await watcher.run()

@@ -25,7 +25,7 @@ def _watch(settings: WatchSettings) -> int:
     a Lease. Options come before KUBEWITNESS_* variables, which come before the defaults.
     """
     from app.bootstrap.process import run  # noqa: PLC0415
-    from app.bootstrap.watching import watch  # noqa: PLC0415
+    from app.bootstrap.watcher import watch  # noqa: PLC0415
 
     return run(lambda: watch(settings))
 

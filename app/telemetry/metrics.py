@@ -101,8 +101,7 @@ class Metrics:
         self.leading = Gauge("kubewitness_watcher_leading", "1 if this replica tells failed Jobs.", registry=r)
         self.failed_jobs = Counter(
             "kubewitness_failed_jobs",
-            "Failed Jobs. result: told, elsewhere (another replica told it), old (failed longer ago than"
-            " --failed-job-max-age-seconds), before_first_start.",
+            "Failed Jobs. result: told, elsewhere (another replica told it), before_first_start.",
             ["result"],
             registry=r,
         )

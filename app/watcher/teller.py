@@ -39,7 +39,7 @@ _BREATH_SECONDS: Final = 0.1
 _WITH_DOCUMENT: Final = 2000
 """Failures that wait with their Job's document in memory; the Jobs of further ones are read again."""
 
-Result = Literal["told", "old", "before_first_start", "elsewhere"]
+Result = Literal["told", "before_first_start", "elsewhere"]
 
 
 class SharedRecord(Protocol):
@@ -131,10 +131,7 @@ class Teller:
         known = self._waiting.get(candidate.uid)
         if candidate.uid in self._committed or (known is not None and known.document):
             return
-        status = self._status(candidate)
-        if status in ("told", "old"):
-            if status == "old":
-                self._observer.decided("old")
+        if self._status(candidate) == "told":
             self._release(candidate.uid)
             return
         if len(self._waiting) >= _WITH_DOCUMENT:
@@ -241,11 +238,10 @@ class Teller:
         return claims.status(self._known, candidate.uid, failed_at, self._max_age, now)
 
     def _forget_told(self) -> None:
-        """Let go of what was told, here or elsewhere, and of what is too old to be told."""
+        """Let go of what was told, here or elsewhere; what has only grown old while it waited is told all the same."""
         for uid, candidate in list(self._waiting.items()):
-            status = self._status(candidate)
-            if status in ("told", "old"):
-                self._let_go(uid, "elsewhere" if status == "told" else "old")
+            if self._status(candidate) == "told":
+                self._let_go(uid, "elsewhere")
 
     def _let_go(self, uid: str, result: Result) -> None:
         if self._waiting.pop(uid, None) is not None:
@@ -273,7 +269,8 @@ class Teller:
         return {each.uid: each for each in (*mine, *orphans) if each.uid not in self._committed}
 
     def _is_ours(self, candidate: FailedCandidate, left: Container[str]) -> bool:
-        return candidate.uid in left or self._status(candidate) == "new"
+        # Whoever hands a failure over has seen it in time; that it has grown old since is no reason to be silent.
+        return candidate.uid in left or self._status(candidate) in ("new", "old")
 
     async def _tell(self, left: Mapping[str, Claim]) -> None:
         """Claim what was gathered and, where nobody was faster, commit it.
@@ -298,10 +295,15 @@ class Teller:
             for uid in new:
                 changed, withheld[uid] = self._reports.reserved(changed, ready[uid])
             won = (*taken, *new)
-            return claims.pruned(changed, now, self._max_age)
+            return claims.pruned(changed, now, self._remembered(now))
 
         await self._update(change)
         await asyncio.gather(*(self._commit(uid, ready[uid], withheld.get(uid, ())) for uid in won))
+
+    def _remembered(self, now: int) -> int:
+        """Return how far back the record must know, in seconds: as far as what still waits to be told."""
+        oldest = min((_seconds(each.failed_at) for each in self._waiting.values()), default=now)
+        return max(self._max_age, now - oldest)
 
     def _claim(self, candidate: FailedCandidate) -> Claim:
         return Claim(

@@ -170,9 +170,7 @@ async def test_a_client_is_made_from_the_environment(tmp_path: Path, monkeypatch
 async def test_a_pod_without_a_token_is_told_why(tmp_path: Path) -> None:
     place = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
-    with pytest.raises(
-        KubernetesSetupError, match=r"token: cannot be read.*automountServiceAccountToken"
-    ):
+    with pytest.raises(KubernetesSetupError, match=r"token: cannot be read.*automountServiceAccountToken"):
         await Credentials.read(ServiceAccount(environment=place, folder=tmp_path))
 
 

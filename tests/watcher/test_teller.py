@@ -619,18 +619,32 @@ async def test_without_failures_nothing_is_asked(tmp_path: Path, stored: Stored)
         assert replica.shared.calls == ["read"]
 
 
-async def test_what_is_too_old_when_its_turn_comes_is_let_go(tmp_path: Path, stored: Stored) -> None:
+async def test_what_grew_old_while_nobody_could_tell_it_is_told_all_the_same(tmp_path: Path, stored: Stored) -> None:
     async with at_work(tmp_path, stored) as replica:
         replica.leading = False
-        replica.teller.failed(candidate())
+        replica.teller.failed(candidate("earlier", age=60))
+        replica.teller.failed(candidate("later", age=5))
         await replica.looks()
-        replica.now += HOUR
-        await replica.looks()
-        replica.teller.failed(candidate("late"))
+        replica.now += 2 * HOUR
+        replica.leading = True
+        replica.teller.lead()
+        await replica.told(2)
 
-        assert replica.results == ["old", "old"]
-        assert replica.released == ["uid-import", "uid-late"]
-        assert replica.teller.waiting == 0
+        assert replica.entries == ["earlier", "later"]
+        assert replica.results == ["told", "told"]
+
+
+async def test_telling_what_failed_later_does_not_make_an_older_failure_look_told(tmp_path: Path) -> None:
+    async with at_work(tmp_path, Stored(record(candidate("told", age=0)))) as replica:
+        replica.now += 2 * HOUR
+        replica.gathering.faults["older"] = 1
+        replica.teller.failed(candidate("older", age=5))
+        replica.teller.failed(candidate("newer", age=-7200))
+        await replica.told(1)
+        await replica.looks()
+        await replica.told(2)
+
+        assert replica.entries == ["newer", "older"]
 
 
 async def test_of_thousands_that_wait_only_some_keep_their_document(tmp_path: Path, stored: Stored) -> None:

@@ -1,0 +1,68 @@
+"""`watch`: the watcher in a process of its own."""
+
+from __future__ import annotations
+
+import structlog
+from starlette.types import ASGIApp
+
+from app.bootstrap.backbone import Backbone
+from app.bootstrap.process import Stop
+from app.bootstrap.watching import Watching
+from app.config.model import Config
+from app.settings import WatchSettings
+from app.web.health import Health
+from app.web.light import LightConsole
+
+logger = structlog.get_logger(__name__)
+
+
+class Watcher:
+    """`watch`: the watcher with a journal, sinks and a console of its own."""
+
+    def __init__(self, settings: WatchSettings) -> None:
+        self.backbone = Backbone(settings, self._take_over)
+        self.watching = Watching(self.backbone, alone=True)
+        self._wish = Stop()
+
+    async def start(self) -> None:
+        """Open the journal, compile the configuration, begin to watch and to deliver."""
+        backbone = self.backbone
+        await backbone.open()
+        await backbone.employ_sinks()
+        await self.watching.connect()
+        backbone.listen(self._console, self.watching.checks)
+        backbone.begin()
+        self.watching.begin()
+        logger.info(
+            "listening",
+            action="start",
+            console=":".join(map(str, backbone.console_address)),
+            playbooks=len(backbone.config.current.custom_playbooks),
+        )
+
+    async def run(self) -> int:
+        """Watch until SIGTERM or SIGINT; return the process' exit code: 1 where entries were lost at the end."""
+        with self._wish.on_signals():
+            await self._wish.wait()
+            self.backbone.health.draining = True
+            await self.watching.close()
+            await self.backbone.background.cancel()
+            return await self.backbone.close()
+
+    def _take_over(self, config: Config) -> None:
+        self.watching.take_over(config)
+
+    def _console(self, health: Health) -> LightConsole:
+        def load() -> ASGIApp:
+            from app.web.console import console  # noqa: PLC0415  what nobody asks for need not be in memory
+
+            return console(self.backbone.journal.path, health, self.backbone.metrics)
+
+        return LightConsole(health, self.backbone.metrics, load)
+
+
+async def watch(settings: WatchSettings) -> int:
+    """Run the watcher until it is told to stop; return the exit code."""
+    watcher = Watcher(settings)
+    await watcher.start()
+    return await watcher.run()
