@@ -641,10 +641,13 @@ async def test_telling_what_failed_later_does_not_make_an_older_failure_look_tol
         replica.teller.failed(candidate("older", age=5))
         replica.teller.failed(candidate("newer", age=-7200))
         await replica.told(1)
-        await replica.looks()
+        replica.gathering.faults["older"] = 1
+        replica.teller.failed(candidate("newest", age=-7201))
         await replica.told(2)
+        await replica.looks()
+        await replica.told(3)
 
-        assert replica.entries == ["newer", "older"]
+        assert replica.entries == ["newer", "newest", "older"]
 
 
 async def test_of_thousands_that_wait_only_some_keep_their_document(tmp_path: Path, stored: Stored) -> None:
