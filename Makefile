@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test check fix bench bench-cluster docs lock clean
+.PHONY: help demo test check fix bench bench-cluster bench-watcher docs lock clean
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
 
@@ -38,6 +38,9 @@ bench: $(STAMP) ## Measure throughput, latency, diff, size and memory as ratios 
 
 bench-cluster: $(STAMP) ## Measure PATCH latency through a real API server (needs KUBEBUILDER_ASSETS)
 	$(BIN)/python -m tests.bench.cluster $(ARGS)
+
+bench-watcher: $(STAMP) ## Measure the watcher with up to 20,000 finished Jobs (needs KUBEBUILDER_ASSETS)
+	$(BIN)/python -m tests.bench.watcher $(ARGS)
 
 docs: $(STAMP) ## Write the reference tables in docs/ from the code
 	$(BIN)/python -m tests.reference
