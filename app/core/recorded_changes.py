@@ -20,7 +20,7 @@ FIELD_LIMIT: Final = 200
 """Characters of a field's value: one long value must not hide the other fields."""
 
 _FIELDS_IN_A_SENTENCE: Final = 3
-_NO_CHANGE: Final = frozenset({"FAILED", "CONNECT"})
+_NO_CHANGES: Final = frozenset({"FAILED", "CONNECT"})
 
 
 class RecordedChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +44,13 @@ class RecordedChange(msgspec.Struct, frozen=True, kw_only=True):
         return "; ".join(self.fields) or {"CREATE": "created", "DELETE": "deleted"}.get(self.operation, "changed")
 
 
+def is_change(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry of the ledger is a change: no dry run, no failure of a Job, no `kubectl exec`."""
+    return string(entry, "operation") not in _NO_CHANGES and entry.get("dry_run") is not True
+
+
 def read_changes(entries: Iterable[Mapping[str, Any]]) -> tuple[RecordedChange, ...]:
-    """Return the changes among entries of the ledger (their JSON), newest first; no dry runs and no failures of Jobs.
+    """Return the changes among entries of the ledger (their JSON), newest first.
 
     Total: an entry without a time is left out.
     """
@@ -71,13 +76,12 @@ def changes_blocks(subject: str, changes: Sequence[RecordedChange], at: datetime
 
 def _change(entry: Any) -> RecordedChange | None:
     at = moment(string(entry, "at"))
-    operation = string(entry, "operation")
-    if at is None or operation in _NO_CHANGE or entry.get("dry_run") is True:
+    if at is None or not is_change(entry):
         return None
     return RecordedChange(
         at=at,
         user=string(entry, "user", "username"),
-        operation=operation,
+        operation=string(entry, "operation"),
         field_manager=string(entry, "field_manager"),
         fields=tuple(_field(field) for field in items(entry, "changes") if isinstance(field, dict)),
         entry=string(entry, "id"),

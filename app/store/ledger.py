@@ -28,7 +28,8 @@ _PAGE_BYTES: Final = 8 * 1024 * 1024
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """What to look for. Empty fields do not matter; times are unix milliseconds, `until` exclusive.
 
-    `path` is a field pattern that one of the changed fields must match; `q` must occur in the entry, in any case.
+    `path` is a field pattern that one of the changed fields must match; `dry_run` leaves dry runs or all others out;
+    `q` must occur in the entry, in any case.
     """
 
     kind: str = ""
@@ -37,6 +38,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     operation: str = ""
     path: str = ""
+    dry_run: bool | None = None
     since: int | None = None
     until: int | None = None
     q: str = ""
@@ -59,7 +61,12 @@ class _Changes(msgspec.Struct):
     changes: list[_Change] = []
 
 
+class _DryRun(msgspec.Struct):
+    dry_run: bool = False
+
+
 _changes: Final = msgspec.json.Decoder(_Changes)
+_dry_runs: Final = msgspec.json.Decoder(_DryRun)
 
 
 class Ledger:
@@ -161,6 +168,8 @@ class Ledger:
 def _predicate(query: Query) -> Callable[[bytes], bool]:
     """Return the test for what only the body tells."""
     tests: list[Callable[[bytes], bool]] = []
+    if query.dry_run is not None:
+        tests.append(lambda document: _dry_runs.decode(document).dry_run is query.dry_run)
     if query.q:
         # As it is written inside a JSON string: a quote or a line break of the search is one of the entry's values.
         wanted = msgspec.json.encode(query.q)[1:-1].decode("utf-8").casefold()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
@@ -139,6 +139,9 @@ def entry_query(
         str, Query(description="CREATE, UPDATE, DELETE, CONNECT or FAILED (of Jobs), in any case.", examples=["UPDATE"])
     ] = "",
     path: Annotated[str, Query(max_length=1024, description="Field pattern, such as images or spec.replicas.")] = "",
+    dry_run: Annotated[
+        Literal["true", "false"] | None, Query(description="Only dry runs, or only what was no dry run.")
+    ] = None,
     since: Moment = None,
     until: Moment = None,
     q: Annotated[str, Query(max_length=253, description="Text anywhere in the entry.")] = "",
@@ -153,6 +156,7 @@ def entry_query(
         username=user,
         operation=_operation(operation),
         path=path,
+        dry_run=None if dry_run is None else dry_run == "true",
         since=_moment(since, "since"),
         until=_moment(until, "until"),
         q=q,

@@ -65,6 +65,7 @@ FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"path": "containers[nginx].image"}, {"changes": (IMAGE,)}),
     ({"since": START + 10_000}, {"at_milliseconds": START + 10_000}),
     ({"until": START - 10_000}, {"at_milliseconds": START - 10_001}),
+    ({"dry_run": True}, {"dry_run": True}),
     ({"q": "NGINX:2"}, {"changes": (IMAGE,)}),
     ({"kind": "Pod", "username": "bob", "q": "dns"}, {"resource": POD, "user": User(username="bob")}),
 ]

@@ -17,7 +17,7 @@ import uvicorn
 from app.core.change import Resource
 from app.store.database import FILE_NAME
 from app.tls.files import ensure_dev_certificates
-from app.watcher.changes import in_journal, of_server
+from app.watcher.changes import RecentChanges, in_journal, of_server
 from app.web.server import listen, listener, stop
 from tests.builders import START, make_record
 from tests.core.recorded_jobs import entry
@@ -54,10 +54,48 @@ async def test_of_many_changes_the_journal_tells_the_newest_five(tmp_path: Path)
     assert told(await in_journal(tmp_path / FILE_NAME)(*ABOUT)) == ["1", "2", "3", "4", "5"]
 
 
-async def test_a_failure_is_no_change(tmp_path: Path) -> None:
-    await write(tmp_path, changed(2), changed(1, operation="FAILED"))
+@asynccontextmanager
+async def asking(way: str, data: Path) -> AsyncIterator[RecentChanges]:
+    if way == "journal":
+        yield in_journal(data / FILE_NAME)
+        return
+    async with console(data) as url:
+        yield of_server(url)
 
-    assert told(await in_journal(tmp_path / FILE_NAME)(*ABOUT)) == ["2"]
+
+@pytest.mark.parametrize("way", ["journal", "server"])
+async def test_behind_many_dry_runs_and_failures_the_newest_five_changes_are_found(tmp_path: Path, way: str) -> None:
+    hidden = [changed(10 + number / 100, dry_run=True) for number in range(60)]
+    hidden += [changed(5 + number / 100, operation="FAILED") for number in range(8)]
+    await write(tmp_path, *map(changed, (70, 60, 50, 40, 30, 20)), *hidden)
+
+    async with asking(way, tmp_path) as recent:
+        assert told(await recent(*ABOUT)) == ["20", "30", "40", "50", "60"]
+
+
+async def test_where_nothing_but_failures_was_read_it_is_said_that_older_entries_were_not(tmp_path: Path) -> None:
+    await write(tmp_path, changed(90), *(changed(number, operation="FAILED") for number in range(1, 61)))
+
+    with pytest.raises(LookupError, match="older ones were not read"):
+        await in_journal(tmp_path / FILE_NAME)(*ABOUT)
+
+
+async def test_what_was_found_before_the_server_failed_is_told() -> None:
+    first = {"items": [entry("2026-01-31T00:00:00Z", "spec", "1", "2")], "next": "more"}
+    async with serving(document(first), document({}, 503)) as server:
+        found = await of_server(server.url)(*ABOUT)
+
+    assert [each["user"] for each in found] == [{"username": "alice"}]
+    assert [request.parameters.get("cursor") for request in server.requests] == [None, "more"]
+
+
+async def test_a_server_whose_pages_never_end_is_asked_for_ten() -> None:
+    async with serving() as server:
+        server.otherwise = document({"items": [], "next": "again"})
+        with pytest.raises(LookupError, match="older ones were not read"):
+            await of_server(server.url)(*ABOUT)
+
+    assert len(server.requests) == 10
 
 
 @pytest.mark.parametrize("damage", ["missing", "no database", "no tables", "a damaged row", "a directory"])
@@ -99,7 +137,7 @@ async def test_a_server_tells_what_its_journal_has(tmp_path: Path) -> None:
     async with console(tmp_path) as url:
         found = await of_server(url)(*ABOUT)
 
-    assert told(found) == ["1", "3", "4", "5"]
+    assert told(found) == ["1", "3", "4", "5", "6"]
 
 
 async def test_a_server_is_asked_for_a_week_of_this_object() -> None:
@@ -112,6 +150,7 @@ async def test_a_server_is_asked_for_a_week_of_this_object() -> None:
         "kind": "CronJob",
         "namespace": "shop",
         "name": "night",
+        "dry_run": "false",
         "limit": "5",
         "since": "2026-01-25T03:04:05.000+00:00",
         "until": "2026-02-01T03:04:05.000+00:00",

@@ -55,6 +55,7 @@ FILTERS: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"path": "images"}, {"changes": (IMAGE,)}),
     ({"since": "2026-01-03"}, {"at_milliseconds": START + DAY}),
     ({"until": "2026-01-02T00:00:00Z"}, {"at_milliseconds": START - DAY}),
+    ({"dry_run": "true"}, {"dry_run": True}),
     ({"q": "nginx:2"}, {"changes": (IMAGE,)}),
     ({"kind": "Pod", "q": "dns", "since": "2026-01-01"}, {"resource": POD}),
 ]
@@ -155,7 +156,7 @@ async def test_an_unknown_entry_is_not_found(client: httpx.AsyncClient, entry_id
 MOMENT = "takes how long ago (90m, 2h, 7d), a date (2026-01-31) or RFC 3339"
 PATTERN = "path takes a field pattern, such as images, spec.replicas or containers[web].image"
 CURSOR = "cursor takes `next` of the page before"
-FILTERS_KNOWN = "cursor, kind, limit, name, namespace, operation, path, q, since, until, user"
+FILTERS_KNOWN = "cursor, dry_run, kind, limit, name, namespace, operation, path, q, since, until, user"
 UNREADABLE = [
     ({"limit": "0"}, "limit takes a whole number from 1 to 500"),
     ({"limit": "501"}, "limit takes a whole number from 1 to 500"),
@@ -172,6 +173,7 @@ UNREADABLE = [
     ({"path": "a..b"}, PATTERN),
     ({"path": "a["}, PATTERN),
     ({"operation": "PATCH"}, "operation takes CREATE, UPDATE, DELETE, CONNECT or FAILED, in any case"),
+    ({"dry_run": "maybe"}, "dry_run takes true or false"),
     ({"kind": "x" * 254}, "kind takes at most 253 characters"),
     ({"nmaespace": "shop"}, "there is no parameter 'nmaespace': did you mean namespace?"),
     ({"Kind": "Pod"}, "there is no parameter 'Kind': did you mean kind?"),
