@@ -51,13 +51,11 @@ class Auditor:
             await backbone.journal.call(custom_kinds),
         )
         await backbone.employ_sinks()
-        if self.watching is not None:
-            await self.watching.connect()
         self._listen()
         backbone.begin()
         backbone.background.start(self.certificate.watch(), "certificate")
         if self.watching is not None:
-            self.watching.begin()
+            self.watching.connect_later()
         elif backbone.config.current.wants_failed_jobs:
             logger.info("failed Jobs are not watched here", action="start", remedy="run kubewitness watch, or --watch")
 

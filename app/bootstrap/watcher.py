@@ -29,10 +29,9 @@ class Watcher:
         backbone = self.backbone
         await backbone.open()
         await backbone.employ_sinks()
-        await self.watching.connect()
         backbone.listen(self._console, self.watching.checks)
+        await self.watching.connect()
         backbone.begin()
-        self.watching.begin()
         logger.info(
             "listening",
             action="start",

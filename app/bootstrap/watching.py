@@ -1,276 +1,90 @@
-"""The parts of the watcher, composed: for `watch`, and for `serve --watch`."""
+"""The watcher within a process: connected, begun, and ended. For `watch`, and for `serve --watch`."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import socket
-import time
-from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Any, Final
+import sqlite3
+from collections.abc import Callable
+from typing import Final
 
 import structlog
 
-from app.audit.failed_jobs import FailureRules, job_facts
 from app.bootstrap.backbone import Backbone
-from app.bootstrap.process import Background, every
+from app.bootstrap.process import Background
+from app.bootstrap.watcher_parts import WatcherParts
 from app.config.model import Config
-from app.core import claims
-from app.core.actions import JobEnricher
-from app.core.claims import Record
-from app.core.redact import Redactor
 from app.kube.client import KubernetesApi
-from app.kube.lease import Election
-from app.kube.shared_record import Format, SharedRecord
-from app.kube.watching import Watch, WatchObserver
-from app.settings import CommonSettings
-from app.telemetry.metrics import Metrics
-from app.watcher.capture import Capture
-from app.watcher.changes import RecentChanges, in_journal, of_server
-from app.watcher.gather import Gatherer
-from app.watcher.holding import CaptureObserver
-from app.watcher.jobs import JobTracker
-from app.watcher.logs import LogLimits
-from app.watcher.teller import Result, Teller, TellerObserver
+from app.kube.errors import KubernetesSetupError
+from app.store.database import StoreError
 from app.web.health import Check, State
 
 logger = structlog.get_logger(__name__)
 
-JOBS: Final = "/apis/batch/v1/jobs"
-PODS: Final = "/api/v1/pods"
-PODS_OF_JOBS: Final = "job-name"
-"""The label that the Job controller gives its Pods, in every version of Kubernetes."""
-
-RECORD: Final = "failed-jobs"
-_MEASURE_SECONDS: Final = 5.0
-_SILENCE_SECONDS: Final = 120.0
-"""Bookmarks come about every minute: after two without a byte the watch does not do its work."""
-
-
-class _Observer(TellerObserver, CaptureObserver, WatchObserver):
-    """Counts what the watcher does."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def decided(self, result: Result) -> None:
-        self._metrics.failed_jobs.labels(result).inc()
-
-    def withheld(self, playbook: str) -> None:
-        self._metrics.withheld.labels(playbook).inc()
-
-    def captured(self, result: str) -> None:
-        self._metrics.evidence_logs.labels(result).inc()
-
-    def dropped(self, reason: str) -> None:
-        self._metrics.evidence_dropped.labels(reason).inc()
-
-    def relisted(self, name: str, reason: str) -> None:
-        self._metrics.watch_lists.labels(name, reason).inc()
-
-    def reconnected(self, name: str, reason: str) -> None:
-        self._metrics.watch_connections.labels(name, reason).inc()
-
-
-class _Listener:
-    """Joins what the Job tracker says to those that wait for it."""
-
-    def __init__(self, capture: Capture, teller: Teller) -> None:
-        self.opened = capture.opened
-        self.decided = capture.decided
-        self.failed = teller.failed
+_RETRY_SECONDS: Final = 30.0
 
 
 class Watching:
-    """The watcher's parts upon a backbone: `connect`, then `begin`, and at the end `close`.
+    """The watcher upon a backbone: `connect` or `connect_later`, and at the end `close`.
 
-    `alone` says that the process is there for nothing else, and so not ready while it cannot watch.
+    `alone` says that the process is there for nothing else, and so not ready while it cannot watch. A server goes on
+    taking reviews without its watcher.
     """
-
-    _teller: Teller
-    _tracker: JobTracker
 
     def __init__(self, backbone: Backbone, *, alone: bool) -> None:
         self._backbone = backbone
         self._background = Background()
-        backbone.groups.append(self._background)
-        # A server goes on taking reviews without its watcher.
-        self._not_working: State = "unavailable" if alone else "degraded"
-        self._settings = backbone.settings
-        self._observer = _Observer(backbone.metrics)
-        self._max_age = timedelta(seconds=self._settings.failed_job_max_age_seconds)
-        self.identity = identity(self._settings)
+        self._worst: State = "unavailable" if alone else "degraded"
+        self._parts: WatcherParts | None = None
+        self._connection: asyncio.Task[None] | None = None
+        self._missing = "the credentials for the API server are being read"
 
     @property
     def checks(self) -> dict[str, Callable[[], Check]]:
         """What `/readyz` says of the watcher."""
-        return {"watch": self._check_watch, "lease": self._check_lease, "failed jobs": self._check_teller}
+        return {
+            "watch": lambda: self._checked(WatcherParts.check_watch),
+            "lease": lambda: self._checked(WatcherParts.check_lease),
+            "failed jobs": lambda: self._checked(WatcherParts.check_teller),
+        }
 
     async def connect(self) -> None:
-        """Compose the parts; raises KubernetesSetupError where there is nothing to connect to."""
-        settings = self._settings
-        self._api = api = await KubernetesApi.connect(settings.kubeconfig)
-        namespace = settings.lease_namespace or api.namespace
-        self.election = Election(api, namespace=namespace, name=settings.lease_name, identity=self.identity)
-        rules = self._rules(self._backbone.config.current)
-        self._capture = Capture(
-            api,
-            self._backbone.journal,
-            rules.redactor,
-            self._is_open,
-            limits=self._limits(),
-            observer=self._observer,
-        )
-        self._teller = self._new_teller(rules, self._record(namespace))
-        listener = _Listener(self._capture, self._teller)
-        self._tracker = JobTracker(listener, self._max_age)
-        self._jobs = Watch(api, JOBS, self._tracker, name="jobs", observer=self._observer)
-        self._pods = Watch(
-            api,
-            PODS,
-            self._capture,
-            name="pods",
-            label_selector=PODS_OF_JOBS,
-            field_selector="status.phase!=Succeeded",
-            observer=self._observer,
-        )
-        await self._capture.open()
+        """Read the credentials and start to watch; raises KubernetesSetupError where there are none."""
+        parts = WatcherParts(self._backbone, await KubernetesApi.connect(self._backbone.settings.kubeconfig))
+        await parts.open()
+        parts.start(self._background)
+        self._parts = parts
 
-    def _record(self, namespace: str) -> SharedRecord[Record]:
-        form = Format(encode=claims.encode, decode=claims.decode, start=self._baseline)
-        name = f"{self._settings.lease_name}-{RECORD}"
-        return SharedRecord(self._api, namespace=namespace, name=name, form=form)
-
-    def _new_teller(self, rules: FailureRules, record: SharedRecord[Record]) -> Teller:
-        gatherer = Gatherer(self._api, self._capture, self._changes(), self._redactor, self._wanted)
-        return Teller(
-            record=record,
-            is_leading=lambda: self.election.leading,
-            newest_too_old=lambda: self._tracker.newest_too_old,
-            journal=self._backbone.journal,
-            ids=self._backbone.ids,
-            random=self._backbone.random,
-            gather=gatherer.gather,
-            rules=rules,
-            identity=self.identity,
-            max_age=self._max_age,
-            release=self._capture.decided,
-            observer=self._observer,
-        )
-
-    def begin(self) -> None:
-        """Start to watch."""
-        start = self._background.start
-        start(self._jobs.run(), "jobs watch")
-        start(self._follow_pods(), "pods watch")
-        start(self._capture.run(), "evidence")
-        start(self._tell(), "teller")
-        start(self.election.run(), "election")
-        start(self._lead(), "lead")
-        start(every(_MEASURE_SECONDS, self._measure), "watcher metrics")
-        logger.info("watching", action="start", identity=self.identity)
+    def connect_later(self) -> None:
+        """Connect in the background: reviews do not wait for a login plugin, nor for a missing token."""
+        self._connection = asyncio.create_task(self._connect_at_last(), name="watcher connection")
 
     async def close(self) -> None:
-        """Give the Lease to another replica and stop; what is not told yet is told at the next start."""
+        """Stop watching, and let another replica lead."""
+        if self._connection is not None:
+            self._connection.cancel()
+            await asyncio.wait([self._connection])
         await self._background.cancel()
-        await self.election.release()
-        await self._capture.close()
-        await self._api.close()
+        if self._parts is not None:
+            await self._parts.close()
 
     def take_over(self, config: Config) -> None:
         """Take a changed configuration over."""
-        rules = self._rules(config)
-        self._teller.rules = rules
-        self._capture.reconfigure(rules.redactor, self._limits())
+        if self._parts is not None:
+            self._parts.take_over(config)
 
-    async def _follow_pods(self) -> None:
-        """Watch Pods once it is known which Jobs are open: finished ones may have left thousands of them."""
-        await self._jobs.synced.wait()
-        await self._pods.run()
+    async def _connect_at_last(self) -> None:
+        while self._parts is None:
+            try:
+                await self.connect()
+            except (KubernetesSetupError, StoreError, sqlite3.Error, OSError) as error:
+                self._missing = f"--watch cannot reach an API server: {error}"
+                logger.warning("not watching", action="retry", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _tell(self) -> None:
-        """Tell once the Jobs have been listed, so that the first start knows what was before."""
-        await self._jobs.synced.wait()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._teller.run())
-            group.create_task(self._drop_evidence())
-
-    async def _drop_evidence(self) -> None:
-        """Forget what was held of Jobs that ended while nobody watched, and were not claimed to be told."""
-        await self._teller.recalled.wait()
-        for job_uid in self._capture.held_jobs():
-            if not self._is_open(job_uid):
-                self._capture.decided(job_uid)
-
-    async def _lead(self) -> None:
-        """Have the teller look at once when the lead is won."""
-        while True:
-            await self.election.wait_until_leading()
-            self._teller.lead()
-            await self.election.wait_until_lost()
-
-    def _is_open(self, job_uid: str) -> bool:
-        return self._tracker.is_open(job_uid) or self._teller.waits_for(job_uid)
-
-    def _baseline(self) -> Record:
-        return self._teller.baseline()
-
-    def _redactor(self) -> Redactor:
-        return self._teller.rules.redactor
-
-    def _wanted(self, document: dict[str, Any]) -> Sequence[JobEnricher]:
-        rules = self._teller.rules
-        return rules.playbooks.wanted_enrichers(job_facts(document, rules.redactor))
-
-    def _changes(self) -> RecentChanges:
-        url = self._settings.ledger_url
-        return of_server(str(url)) if url else in_journal(self._backbone.journal.path)
-
-    def _limits(self) -> LogLimits:
-        return LogLimits(lines=self._settings.log_lines, limit_bytes=self._settings.log_bytes)
-
-    def _rules(self, config: Config) -> FailureRules:
-        return FailureRules(
-            playbooks=config.compile(),
-            redactor=self._backbone.redactor(config),
-            cluster=self._backbone.cluster_name(config),
-        )
-
-    async def _measure(self) -> None:
-        metrics = self._backbone.metrics
-        metrics.leading.set(self.election.leading)
-        metrics.failed_jobs_waiting.set(self._teller.waiting)
-        for name, watch in (("jobs", self._jobs), ("pods", self._pods)):
-            if watch.last_contact is not None:
-                metrics.watch_contact.labels(name).set(time.time() - (time.monotonic() - watch.last_contact))
-
-    def _check_watch(self) -> Check:
-        if not self._jobs.synced.is_set():
-            return Check(self._not_working, self._jobs.last_error or "the Jobs are being listed for the first time")
-        for name, watch in (("Jobs", self._jobs), ("Pods", self._pods)):
-            if watch.last_error is not None:
-                return Check("degraded", f"{name}: {watch.last_error}")
-            if watch.last_contact is not None and time.monotonic() - watch.last_contact > _SILENCE_SECONDS:
-                return Check(
-                    "degraded", f"{name}: the API server has been silent for more than {_SILENCE_SECONDS:.0f} s"
-                )
-        return Check("ok")
-
-    def _check_lease(self) -> Check:
-        if self.election.last_error is not None:
-            return Check("degraded", self.election.last_error)
-        return Check(
-            "ok", "this replica tells" if self.election.leading else f"{self.election.holder or 'nobody'} tells"
-        )
-
-    def _check_teller(self) -> Check:
-        if self._teller.last_error is not None:
-            return Check("degraded", f"{self._teller.waiting} wait to be told: {self._teller.last_error}")
-        return Check("ok")
-
-
-def identity(settings: CommonSettings) -> str:
-    """Return the name of this replica: the same after a restart, so that it goes on with what it has begun."""
-    folder = hashlib.sha256(str(settings.data_dir.absolute()).encode()).hexdigest()[:8]
-    return f"{socket.gethostname()}_{folder}"
+    def _checked(self, check: Callable[[WatcherParts], Check]) -> Check:
+        if self._parts is None:
+            return Check(self._worst, self._missing)
+        if ended := self._background.ended():
+            return Check(self._worst, f"ended, which needs a restart; the log says why: {', '.join(ended)}")
+        found = check(self._parts)
+        return Check(self._worst, found.message) if found.state == "unavailable" else found

@@ -176,3 +176,29 @@ def test_a_fingerprint_key_that_is_missing_is_told_and_not_made(folder: Path) ->
 
     assert "error: shared.key: cannot read the fingerprint key" in said
     assert not (folder / "shared.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "said"),
+    [
+        (["--kubeconfig", "absent"], {}, "absent"),
+        ([], {"KUBERNETES_SERVICE_HOST": "127.0.0.1"}, "KUBERNETES_SERVICE_PORT"),
+        (["--failed-job-max-age-seconds", "5"], {}, "--failed-job-max-age-seconds"),
+    ],
+)
+def test_a_watcher_that_cannot_reach_an_api_server_says_what_is_missing(
+    tmp_path: Path, options: list[str], environment: dict[str, str], said: str
+) -> None:
+    done = subprocess.run(
+        [str(PROGRAM), "watch", "--data-dir", str(tmp_path / "data"), "--console-port", "0", *options],
+        cwd=tmp_path,
+        env={"PATH": os.defpath, "HOME": str(tmp_path), "COLUMNS": "400", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+
+    assert "Traceback" not in done.stderr
+    assert done.returncode != 0
+    assert said in done.stderr.splitlines()[-1]
