@@ -81,19 +81,21 @@ def decode(document: bytes) -> Record:
         raise ValueError("JSON nested too deeply") from error
 
 
-def baseline(failures: Iterable[tuple[str, int]], limit: int = MOST_MARKS) -> Record:
+def baseline(failures: Iterable[tuple[str, int]], now: int, limit: int = MOST_MARKS) -> Record:
     """Return the record of the first start in a cluster: all that has failed by now, (uid, second), counts as told.
 
     It is marked one by one within `LATE` of the newest failure, because another one of that time may still come to
-    light; what is older is only counted as told by its second. The clock has no part in it: where nothing has failed,
-    whatever will be seen is new. More than `limit` failures in the newest second are told by their second, too.
+    light; what is older is only counted as told by its second. Where nothing has failed, whatever will be seen is new.
+    The clock only sees to it that a failure of the future (some node's clock is wrong) has a mark as well, and does not
+    make all look told that comes before it. Of more than `limit` failures in those seconds the oldest are told by their
+    second, up to `now`; a crowd of the future that has no room is told.
     """
     told = _by_second(failures)
     newest = max(told, default=0)
     if len(told.get(newest, ())) > limit:
-        return Record(since=newest + 1)
-    since = max(newest - LATE, 0)
-    return _shortened(Record(since=since, told=told), since, limit)
+        return Record(since=min(newest, now) + 1)
+    since = max(min(newest, now) - LATE, 0)
+    return _shortened(Record(since=since, told=told), _Room(horizon=since, limit=limit, firm=now + 1, most=limit))
 
 
 def status(record: Record, uid: str, failed_at: int, max_age: int, now: int) -> Status:
@@ -158,16 +160,19 @@ def take_over(record: Record, claims: Iterable[Claim], by: str, now: int) -> tup
 def pruned(record: Record, now: int, max_age: int, limit: int = MOST_MARKS) -> Record:
     """Return the record without what nobody needs to know; its size is at most `SIZE_LIMIT`.
 
-    Marks go when their second is `LATE` older than `max_age`, and, of more than `limit` or than there is room for, the
-    oldest; always a whole second, and `since` follows. The newest second stays, whatever its size (a controller fails
-    some tens of Jobs in a second), so that no clock, however wrong, makes later failures look told. Expired limits go,
-    and of more than `MOST_LIMITS` those that expire next.
+    Marks go when their second is `LATE` older than `max_age`, and, of more than `limit`, the oldest; always a whole
+    second, and `since` follows. Within `LATE` of `now`, and later, they go only where there is no room, and `since`
+    does not follow: a failure whose time is wrong must not make later ones look told, and rather is told again itself.
+    The newest second stays, whatever its size (a controller fails some tens of Jobs in a second), so that no clock of
+    ours, however wrong, makes later failures look told. Expired limits go, and of more than `MOST_LIMITS` those that
+    expire next.
     """
     lasting = sorted((until, key) for key, until in record.limits.items() if until > now)[-MOST_LIMITS:]
     rest = msgspec.structs.replace(record, limits={key: until for until, key in lasting})
     taken = len(encode(msgspec.structs.replace(rest, told={})))
-    room = min(limit, (SIZE_LIMIT - taken) // _MARK_SIZE)
-    return _shortened(rest, now - max_age - LATE, room)
+    most = (SIZE_LIMIT - taken) // _MARK_SIZE
+    room = _Room(horizon=now - max_age - LATE, limit=min(limit, most), firm=now - LATE, most=most)
+    return _shortened(rest, room)
 
 
 def limit_key(playbook: str, owner: str) -> str:
@@ -204,13 +209,24 @@ def _by_second(failures: Iterable[tuple[str, int]]) -> dict[int, tuple[str, ...]
     return {second: tuple(each) for second, each in marks.items()}
 
 
-def _shortened(record: Record, horizon: int, limit: int) -> Record:
-    """Leave the newest second, and then whole seconds from `horizon` on, while they are at most `limit` marks."""
+class _Room(msgspec.Struct, frozen=True, kw_only=True):
+    """Marks before `horizon` go, and the oldest of more than `limit`; from `firm` on, the oldest of more than `most`."""
+
+    horizon: int
+    limit: int
+    firm: int
+    most: int
+
+
+def _shortened(record: Record, room: _Room) -> Record:
+    """Leave the newest second, and whole seconds as far as there is room; `since` follows, but not beyond `firm`."""
     kept: dict[int, tuple[str, ...]] = {}
-    room = limit
+    count = 0
     for second in sorted(record.told, reverse=True):
-        room -= len(record.told[second])
-        if kept and (second < horizon or room < 0):
-            return msgspec.structs.replace(record, told=kept, since=max(record.since, second + 1))
+        count += len(record.told[second])
+        limit = room.limit if second < room.firm else room.most
+        if kept and (second < room.horizon or count > limit):
+            since = max(record.since, min(second + 1, room.firm))
+            return msgspec.structs.replace(record, told=kept, since=since)
         kept[second] = record.told[second]
     return msgspec.structs.replace(record, told=kept)

@@ -217,13 +217,16 @@ class Teller:
             return self._known
         before = [(each.uid, _seconds(each.failed_at)) for each in self._waiting.values() if each.listed]
         older = self._newest_too_old()
-        return claims.baseline([*before, ("older", _seconds(older))] if older else before)
+        if older is not None:
+            before.append(("older", _seconds(older)))
+        return claims.baseline(before, _seconds(self._clock()))
 
     async def _begin_record(self) -> None:
         """Begin the record, so that nobody is flooded with what failed before."""
         await self._update(lambda _: None)
         before = [each for each in self._waiting.values() if each.listed and self._status(each) == "told"]
-        logger.info("record of failed jobs begun", action="begin", failed_before=len(before))
+        since = self._known.since if self._known else 0
+        logger.info("record of failed jobs begun", action="begin", failed_before=len(before), since=since)
         for each in before:
             self._let_go(each.uid, "before_first_start")
 

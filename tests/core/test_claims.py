@@ -138,14 +138,14 @@ def test_what_was_settled_meanwhile_is_not_taken_over() -> None:
 def test_the_first_start_tells_nothing_of_what_had_failed() -> None:
     failures = [(uid(number), NOW - age) for number, age in enumerate((0, 0, 1, LATE, LATE + 1, 90_000))]
 
-    record = baseline(failures)
+    record = baseline(failures, NOW)
 
     assert {status(record, each, second, HOUR, NOW) for each, second in failures} == {"told"}
     assert sum(map(len, record.told.values())) == 4
 
 
 def test_after_the_first_start_what_comes_to_light_late_is_new() -> None:
-    record = baseline([(uid(1), NOW)])
+    record = baseline([(uid(1), NOW)], NOW)
 
     assert status_of(record, 2, NOW) == "new"
     assert status_of(record, 2, NOW - LATE) == "new"
@@ -153,13 +153,13 @@ def test_after_the_first_start_what_comes_to_light_late_is_new() -> None:
 
 
 def test_where_nothing_had_failed_everything_is_new_whatever_the_clocks_say() -> None:
-    assert status_of(baseline([]), 1, NOW - 300) == "new"
+    assert status_of(baseline([], NOW), 1, NOW - 300) == "new"
 
 
 def test_the_first_start_marks_no_more_than_fits() -> None:
     crowd = [(uid(number), NOW - number // 10) for number in range(100)]
 
-    record = baseline(crowd, limit=25)
+    record = baseline(crowd, NOW, limit=25)
 
     assert sum(map(len, record.told.values())) == 20
     assert {status(record, each, second, HOUR, NOW) for each, second in crowd} == {"told"}
@@ -168,7 +168,7 @@ def test_the_first_start_marks_no_more_than_fits() -> None:
 def test_a_crowd_in_the_newest_second_of_the_first_start_is_told_by_its_second() -> None:
     crowd = [(uid(number), NOW) for number in range(20_000)]
 
-    record = baseline(crowd)
+    record = baseline(crowd, NOW)
 
     assert status_of(record, 19_999) == "told"
     assert status_of(record, 20_001, NOW + 1) == "new"
@@ -186,7 +186,7 @@ def test_marks_go_some_time_after_they_are_too_old_to_be_told() -> None:
 
 
 def test_of_too_many_marks_whole_oldest_seconds_go() -> None:
-    record = pruned(told((1, NOW - 9), (2, NOW - 2), (3, NOW - 2), (4, NOW)), NOW, HOUR, limit=2)
+    record = pruned(told((1, NOW - 9), (2, NOW - 2), (3, NOW - 2), (4, NOW)), NOW + LATE + 1, HOUR, limit=2)
 
     assert sorted(record.told) == [NOW]
     assert record.since == NOW - 1
@@ -200,6 +200,45 @@ def test_the_newest_second_stays_whatever_its_size() -> None:
     assert status_of(record, 11) == "new"
 
 
+FUTURE = NOW + 30 * 24 * HOUR
+
+
+def test_a_failure_of_the_future_at_the_first_start_makes_no_later_failure_look_told() -> None:
+    failures = [(uid(1), NOW - 90_000), (uid(2), NOW), (uid(3), FUTURE)]
+
+    record = baseline(failures, NOW)
+
+    assert {status(record, each, second, HOUR, NOW) for each, second in failures} == {"told"}
+    assert record.since == NOW - LATE
+    assert status_of(record, 4, NOW + 1, NOW + 1) == "new"
+
+
+def test_a_crowd_of_the_future_at_the_first_start_makes_no_later_failure_look_told() -> None:
+    several = baseline([(uid(number), FUTURE + number) for number in range(100)], NOW, limit=25)
+    at_once = baseline([(uid(number), FUTURE) for number in range(100)], NOW, limit=25)
+
+    assert [status_of(each, 101, NOW + 1, NOW + 1) for each in (several, at_once)] == ["new", "new"]
+
+
+def test_a_mark_of_the_future_makes_no_later_failure_look_told_when_marks_go() -> None:
+    record = told((1, NOW - HOUR - LATE - 1), (2, NOW), (3, FUTURE), (4, FUTURE + 1), (5, FUTURE + 1))
+
+    record = pruned(record, NOW, HOUR, limit=1)
+
+    assert record.since <= NOW - LATE
+    assert [status_of(record, n, at) for n, at in ((2, NOW), (3, FUTURE), (5, FUTURE + 1))] == ["told"] * 3
+    assert status_of(record, 6, NOW + 1, NOW + 1) == "new"
+
+
+def test_marks_of_the_future_that_have_no_room_go_and_do_not_take_the_present_with_them() -> None:
+    marks = {FUTURE + number: (f"{number:016x}",) for number in range(9_000)}
+
+    record = pruned(Record(told=marks), NOW, HOUR)
+
+    assert len(encode(record)) <= SIZE_LIMIT
+    assert record.since == NOW - LATE
+
+
 def test_a_clock_that_is_far_ahead_makes_no_later_failure_look_told() -> None:
     record = pruned(told((1, NOW - 5), (2, NOW)), NOW + 1_000_000, HOUR)
 
@@ -210,7 +249,7 @@ def test_a_clock_that_is_far_ahead_makes_no_later_failure_look_told() -> None:
 def test_a_claim_outlives_the_marks_of_its_time() -> None:
     record, _ = claim(told((1, NOW), (2, NOW + 1), (3, NOW + 2)), [claimed(9, failed_at=NOW - 1)])
 
-    record = pruned(record, NOW, HOUR, limit=1)
+    record = pruned(record, NOW + 2 + LATE, HOUR, limit=1)
     assert record.since > NOW - 1
     assert status_of(record, 9, NOW - 1) == "claimed"
 
@@ -391,7 +430,7 @@ class Replicas(RuleBasedStateMachine):
         replica.up, replica.telling, replica.committed = True, {}, set()
         replica.seen = len(self.failures)
         if self.record is None:
-            self.record = baseline(self.failures)
+            self.record = baseline(self.failures, self.now)
             self.ignored = {uid for uid, _ in self.failures}
         replica.record = self.record
 

@@ -365,7 +365,7 @@ def titles(path: Path) -> list[list[str]]:
 
 def record(*told: FailedCandidate) -> Record:
     """Return a record that was begun before, in which these were told."""
-    started = claims.baseline(())
+    started = claims.baseline((), int(NOW.timestamp()))
     claimed = [
         claims.Claim(
             uid=each.uid,
@@ -391,4 +391,4 @@ def claimed(one: FailedCandidate, *, by: str, at: datetime = NOW) -> Record:
         failed_at=int(one.failed_at.timestamp()),
         at=int(at.timestamp()),
     )
-    return msgspec.structs.replace(claims.baseline(()), claims=(claim,))
+    return msgspec.structs.replace(claims.baseline((), int(NOW.timestamp())), claims=(claim,))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from app.core.claims import LATE
 from app.kube.errors import ApiError
 from app.watcher.gatherings import AT_ONCE, MOST
 from tests.store.observed import Observer, impatient, locked
@@ -97,6 +99,19 @@ async def test_the_first_start_in_a_cluster_tells_nothing_of_the_past(tmp_path: 
         assert sorted(replica.results) == ["before_first_start"] * 3 + ["told"]
         await replica.end()
         replica.begin()
+
+
+async def test_a_job_whose_failure_lies_in_the_future_at_the_first_start_silences_nobody(tmp_path: Path) -> None:
+    async with at_work(tmp_path, Stored(), begin=False) as replica:
+        replica.teller.failed(candidate("wrong-clock", age=-30 * 86400, listed=True))
+        with structlog.testing.capture_logs() as logs:
+            replica.begin()
+            await replica.until(lambda: replica.results == ["before_first_start"])
+        replica.teller.failed(candidate("after", age=-1))
+        await replica.told()
+
+        assert replica.entries == ["after"]
+        assert [each["since"] for each in logs if "begun" in each["event"]] == [int(NOW.timestamp()) - LATE]
 
 
 async def test_what_failed_before_is_told_where_another_replica_was_first_and_did_not_see_it(tmp_path: Path) -> None:
