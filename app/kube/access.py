@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from app.kube.errors import KubernetesSetupError
 
 Stamp: TypeAlias = tuple[str, int, int, int]
 """Path, modification time in ns, inode and size of a file; zeros if there is none."""
+
+_TOKEN: Final = re.compile("[!-~]+")
+"""What a header can carry, and every token is made of: visible ASCII characters on one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +37,13 @@ def stamp(path: Path) -> Stamp:
     except OSError:
         return str(path), 0, 0, 0
     return str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size
+
+
+def proven(token: str, place: object, advice: str) -> str:
+    """Return a token without the line break that files end in; raises KubernetesSetupError, which never shows it."""
+    text = token.strip()
+    if not text:
+        raise KubernetesSetupError(f"{place}: is empty; {advice}")
+    if not _TOKEN.fullmatch(text):
+        raise KubernetesSetupError(f"{place}: is no token: it must be one line of letters, digits and signs; {advice}")
+    return text

@@ -14,6 +14,8 @@ from app.kube.errors import KubernetesSetupError
 from app.kube.service_account import HOST_VARIABLE, ServiceAccount
 
 DEFAULT_KUBECONFIG: Final = "~/.kube/config"
+OPTION: Final = "--kubeconfig"
+VARIABLE: Final = "KUBECONFIG"
 
 logger = structlog.get_logger(__name__)
 
@@ -32,7 +34,11 @@ def choose(kubeconfig: Path | None, environment: Mapping[str, str]) -> Source:
     # In a Pod it is not needed: the package brings its synchronous half along, with requests and oauthlib, 11 MB.
     from app.kube.kubeconfig import Kubeconfig  # noqa: PLC0415
 
-    return Kubeconfig(paths=str(kubeconfig or environment.get("KUBECONFIG") or DEFAULT_KUBECONFIG))
+    if kubeconfig is not None:
+        return Kubeconfig(paths=str(kubeconfig), named_by=OPTION)
+    if named := environment.get(VARIABLE):
+        return Kubeconfig(paths=named, named_by=VARIABLE)
+    return Kubeconfig(paths=DEFAULT_KUBECONFIG)
 
 
 class Credentials:

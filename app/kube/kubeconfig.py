@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,54 +19,78 @@ import yaml
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config.config_exception import ConfigException
-from kubernetes.aio.config.kube_config import load_kube_config
+from kubernetes.aio.config.kube_config import KubeConfigLoader, load_kube_config
 
-from app.kube.access import Access, stamp
+from app.kube.access import Access, proven, stamp
 from app.kube.errors import KubernetesSetupError
 
 PLUGIN_TIMEOUT: Final = 60.0
 """Seconds that reading a kubeconfig may take: it may run a plugin that asks a person to log in."""
 
+_ADVICE: Final = "kubectl config view shows what is in it"
+_CONTENT: Final = re.compile(r"/\{.*\}", re.DOTALL)
+"""How the package names a part of a kubeconfig that it does not understand: by all that is in it, tokens included."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kubeconfig:
-    """One kubeconfig, or several to be merged, written as in the variable KUBECONFIG. They are never written to."""
+    """One kubeconfig, or several to be merged, written as in the variable KUBECONFIG. They are never written to.
+
+    `named_by` is the option or the variable that a person named them with, if one did.
+    """
 
     paths: str
+    named_by: str = ""
 
     async def load(self) -> Access:
         """Read everything anew; raises KubernetesSetupError."""
         files = tuple(path for path in map(_expanded, self.paths.split(os.pathsep)) if path.is_file())
         if not files:
-            raise KubernetesSetupError(f"there is no kubeconfig {self.paths}: name one, or set KUBECONFIG")
+            raise KubernetesSetupError(self._absent())
         configuration = Configuration()
-        with _setup(self.paths, "kubectl config view shows what is in it"):
+        with _setup(self.paths, _ADVICE):
             async with asyncio.timeout(PLUGIN_TIMEOUT):
                 loader = await load_kube_config(  # type: ignore[no-untyped-call]
                     self.paths, client_configuration=configuration, persist_config=False
                 )
             namespace = loader.current_context["context"].get("namespace") or "default"
-        return await _access(configuration, namespace, files)
+            token_file = _token_file(loader)
+        return await _access(configuration, namespace, files, token_file)
+
+    def _absent(self) -> str:
+        if self.named_by:
+            return f"{self.named_by}: there is no file {self.paths}; it takes the kubeconfig of the cluster to watch"
+        return f"there is no {self.paths}: name a kubeconfig with --kubeconfig FILE or KUBECONFIG"
 
 
-async def _access(configuration: Configuration, namespace: str, kubeconfigs: tuple[Path, ...]) -> Access:
-    files = tuple(stamp(path) for path in (*kubeconfigs, *_tls_files(configuration)))
+async def _access(
+    configuration: Configuration, namespace: str, kubeconfigs: tuple[Path, ...], token_file: Path | None
+) -> Access:
+    named = () if token_file is None else (token_file,)
     return Access(
         host=configuration.host.rstrip("/"),
-        authorization=await _authorization(configuration),
+        authorization=await _authorization(configuration, token_file or kubeconfigs[0], is_needed=bool(named)),
         namespace=namespace,
         server_name=configuration.tls_server_name,
         proxy=configuration.proxy,
-        files=files,
+        files=tuple(map(stamp, (*kubeconfigs, *named, *_tls_files(configuration)))),
         tls=_tls(configuration),
     )
 
 
-async def _authorization(configuration: Configuration) -> str:
+async def _authorization(configuration: Configuration, place: Path, *, is_needed: bool) -> str:
     settings = await configuration.auth_settings()
     value = settings["BearerToken"]["value"] if "BearerToken" in settings else ""
-    # People's token files end in a newline, which the loaders keep and a header must not have.
-    return (value or "").strip()
+    scheme, _, token = (value or "").partition(" ")
+    return f"{scheme} {proven(token, place, _ADVICE)}" if scheme or is_needed else ""
+
+
+def _token_file(loader: KubeConfigLoader) -> Path | None:
+    # Only the loader knows the user, and the kubeconfig that a relative path starts from, after several are merged.
+    user = loader._user  # noqa: SLF001
+    if user is None or "exec" in user or "tokenFile" not in user or "token" in user:
+        return None
+    return Path(user.path).parent / str(user["tokenFile"])
 
 
 def _tls_files(configuration: Configuration) -> tuple[Path, ...]:
@@ -94,7 +119,7 @@ def _setup(place: str, advice: str) -> Iterator[None]:
         # What the loaders raise when a mapping or a list is something else.
         raise KubernetesSetupError(f"{place}: not of the shape that it should have; {advice}") from error
     except (ConfigException, OSError, ValueError) as error:
-        raise KubernetesSetupError(f"{place}: {error}; {advice}") from error
+        raise KubernetesSetupError(f"{place}: {_CONTENT.sub('', str(error))}; {advice}") from error
 
 
 def _expanded(path: str) -> Path:

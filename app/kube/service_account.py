@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.kube.access import Access, stamp
+from app.kube.access import Access, proven, stamp
 from app.kube.errors import KubernetesSetupError
 
 FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -36,7 +36,7 @@ class ServiceAccount:
         files = (stamp(token), stamp(authority))
         return Access(
             host=self._host(),
-            authorization=f"Bearer {_text(token)}",
+            authorization=f"Bearer {proven(_text(token), token, ADVICE)}",
             namespace=self._namespace(),
             files=files,
             tls=_trust(authority),
@@ -57,12 +57,9 @@ class ServiceAccount:
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text().strip()
+        return path.read_text()
     except (OSError, ValueError) as error:
         raise KubernetesSetupError(f"{path}: cannot be read ({_why(error)}); {ADVICE}") from error
-    if not text:
-        raise KubernetesSetupError(f"{path}: is empty; {ADVICE}")
-    return text
 
 
 def _trust(authority: Path) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 from pathlib import Path
@@ -58,7 +59,9 @@ async def test_a_token_that_is_refused_is_read_again_and_the_call_made_once_more
         path = write_kubeconfig(tmp_path / "kubeconfig", server.url, {"tokenFile": str(token)})
         server.otherwise = only_with("new")
         async with client_of(Kubeconfig(paths=str(path))) as api:
+            unseen = token.stat().st_mtime_ns
             token.write_text("new\n")
+            os.utime(token, ns=(unseen, unseen))
             assert await api.get("/api") == b'"welcome"'
             assert await api.send("POST", "/api", b"{}") == b'"welcome"'
 
@@ -151,9 +154,9 @@ async def test_tokens_are_not_shown_by_what_holds_them(tmp_path: Path) -> None:
 def test_a_kubeconfig_that_is_named_comes_first_then_the_pods_account_then_ones_own(tmp_path: Path) -> None:
     pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBECONFIG": "/mine"}
 
-    assert choose(tmp_path / "named", pod) == Kubeconfig(paths=str(tmp_path / "named"))
+    assert choose(tmp_path / "named", pod) == Kubeconfig(paths=str(tmp_path / "named"), named_by="--kubeconfig")
     assert choose(None, pod) == ServiceAccount(environment=pod)
-    assert choose(None, {"KUBECONFIG": "/mine:/other"}) == Kubeconfig(paths="/mine:/other")
+    assert choose(None, {"KUBECONFIG": "/mine:/other"}) == Kubeconfig(paths="/mine:/other", named_by="KUBECONFIG")
     assert choose(None, {}) == Kubeconfig(paths="~/.kube/config")
 
 
@@ -174,9 +177,73 @@ async def test_a_pod_without_a_token_is_told_why(tmp_path: Path) -> None:
         await Credentials.read(ServiceAccount(environment=place, folder=tmp_path))
 
 
-async def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KubernetesSetupError, match=r"there is no kubeconfig .*/absent: name one, or set KUBECONFIG"):
-        await Credentials.read(Kubeconfig(paths=str(tmp_path / "absent")))
+@pytest.mark.parametrize(
+    ("option", "variable", "said"),
+    [
+        ("absent", "other", r"^--kubeconfig: there is no file .*/absent; it takes the kubeconfig of the cluster"),
+        (None, "other", r"^KUBECONFIG: there is no file .*/other; it takes"),
+        (None, "", r"^there is no ~/\.kube/config: name a kubeconfig with --kubeconfig FILE or KUBECONFIG$"),
+    ],
+)
+async def test_a_missing_kubeconfig_is_named_with_where_to_name_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str | None, variable: str, said: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environment = {"KUBECONFIG": variable and str(tmp_path / variable)}
+
+    with pytest.raises(KubernetesSetupError, match=said):
+        await Credentials.read(choose(option and tmp_path / option, environment))  # type: ignore[arg-type]
+
+
+async def test_a_rotated_token_file_of_a_kubeconfig_is_used_by_the_next_call(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    async with serving(document(1), document(2)) as server:
+        path = write_kubeconfig(tmp_path / "kubeconfig", server.url, {"tokenFile": "token"})
+        async with client_of(Kubeconfig(paths=str(path))) as api:
+            await api.get("/api")
+            token.write_text("second\n")
+            await api.get("/api")
+
+        assert [request.headers["authorization"] for request in server.requests] == ["Bearer first", "Bearer second"]
+
+
+RUBBISH = {
+    "two lines": b"hidden\nhidden",
+    "a header": b"hidden\r\nX-Other: hidden",
+    "words": b"hidden token",
+    "a letter of no header": "hidden\u00e9".encode(),
+    "a null": b"hidden\0",
+    "no text": b"hidden\xff",
+    "a line break": b"\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH.values(), ids=RUBBISH)
+@pytest.mark.parametrize("place", ["service account", "kubeconfig"])
+async def test_what_is_no_token_reaches_no_header_and_is_not_shown(tmp_path: Path, place: str, rubbish: bytes) -> None:
+    (tmp_path / "token").write_bytes(rubbish)
+    user = {"tokenFile": str(tmp_path / "token")}
+    path = write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:1", user)
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+    account = ServiceAccount(environment=pod, folder=tmp_path)
+
+    with pytest.raises(KubernetesSetupError) as refused:
+        await Credentials.read(account if place == "service account" else Kubeconfig(paths=str(path)))
+
+    assert str(tmp_path) in str(refused.value)
+    assert "hidden" not in str(refused.value)
+
+
+async def test_a_user_that_is_not_understood_is_not_shown_with_its_token(tmp_path: Path) -> None:
+    path = write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:1", {"token": "hidden}"})
+    path.write_text(path.read_text().replace("user:\n    token:", "usr:\n    token:"))
+
+    with pytest.raises(KubernetesSetupError, match=r"Expected key user in .*/kubeconfig; kubectl") as refused:
+        await Credentials.read(Kubeconfig(paths=str(path)))
+
+    assert "hidden" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
