@@ -14,7 +14,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Handler(Protocol):
-    """Keeps a view of the objects that a watch shows. Synchronous and fast: the event loop waits for it.
+    """Keeps a view of the objects that a watch shows. Synchronous and fast: the event loop waits for each call.
 
     What it is told is each object's state, not each change: the same state may be told twice, and of several
     changes in a row only the last. Items are views into the answer, so what is kept must be decoded or copied.

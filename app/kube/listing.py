@@ -9,6 +9,7 @@ import msgspec
 from app.kube.client import KubernetesApi, Parameters
 from app.kube.errors import ApiError
 from app.kube.handling import UNREADABLE, Handler
+from app.kube.turns import Turns
 
 PAGE_TIMEOUT: Final = 120.0
 """Seconds for one page: 200 Jobs may be some megabytes, and networks may be slow."""
@@ -43,7 +44,7 @@ class Listing:
         self._begun = False
 
     async def page(self) -> bool:
-        """Hand the next page to the handler, and return whether more follow.
+        """Hand the next page to the handler, with turns for others in between, and return whether more follow.
 
         A list takes its time, and after five minutes etcd may have forgotten the version at which it began. It is
         then completed at a newer one, as the error's token allows: everything that exists has been named, but changes
@@ -54,8 +55,10 @@ class Listing:
         if not self._begun:
             self._begun = True
             self._handler.begin()
+        turns = Turns()
         for item in answer.items or ():
             self._handler.listed(item)
+            await turns.give()
         return self._proceed(answer.metadata)
 
     async def _page(self) -> _Page:

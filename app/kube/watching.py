@@ -24,6 +24,7 @@ from app.kube.client import KubernetesApi
 from app.kube.errors import ApiError, refusal
 from app.kube.handling import UNREADABLE, GuardedHandler, Handler, metadata
 from app.kube.listing import Listing
+from app.kube.turns import Turns
 
 LIFETIME: Final = (300, 600)
 """Seconds that one watch lasts, at random so that not all clients come back at once (client-go's minWatchTimeout)."""
@@ -141,10 +142,12 @@ class Watch:
     async def _read(self, lines: AsyncIterator[bytes]) -> bool:
         """Return whether the watch was worth its connection: it showed something, or it lasted."""
         begun, fruitful = self._clock(), False
+        turns = Turns()  # one chunk of bytes may hold hundreds of lines, between which nothing is waited for
         try:
             async for line in lines:
                 self._heard()
                 fruitful = self._line(line) or fruitful
+                await turns.give()
         finally:
             fruitful = fruitful or self._clock() - begun >= SHORT
             if fruitful:
