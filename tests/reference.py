@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import typer.main
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
@@ -196,8 +197,15 @@ def _sink(key: str) -> str:
     return f"### {key}\n\n{first_paragraph(sink)}\n\n{options(own(sink.Config, SinkConfig))}"
 
 
+def all_metrics() -> CollectorRegistry:
+    """Return the registry of a process that does everything."""
+    metrics = Metrics()
+    metrics.watching()
+    return metrics.registry
+
+
 def metrics() -> str:
-    collectors = [each for each in Metrics().registry._collector_to_names if isinstance(each, MetricWrapperBase)]
+    collectors = [each for each in all_metrics()._collector_to_names if isinstance(each, MetricWrapperBase)]
     rows = (
         (
             f"`{exposed(each)}`",

@@ -23,9 +23,8 @@ from app.core.scope import ScopeItem
 from app.core.triggers import TRIGGERS
 from app.settings import PREFIX, Settings
 from app.sinks.registry import SINKS
-from app.telemetry.metrics import Metrics
 from tests import reference
-from tests.reference import DOCUMENTS, ROOT
+from tests.reference import DOCUMENTS, ROOT, all_metrics
 
 README: Final = (ROOT / "README.md").read_text("utf-8")
 TEXTS: Final = {path.name: path.read_text("utf-8") for path in DOCUMENTS}
@@ -93,11 +92,11 @@ def test_every_setting_is_named_with_its_option(name: str) -> None:
 def test_every_metric_is_named() -> None:
     named = set(_SERIES.findall(TEXTS["metrics.md"]))
 
-    assert {family.name for family in Metrics().registry.collect()} <= {name.removesuffix("_total") for name in named}
+    assert {family.name for family in all_metrics().collect()} <= {name.removesuffix("_total") for name in named}
 
 
 def test_every_metric_that_is_named_exists() -> None:
-    exposed = {name for names in Metrics().registry._collector_to_names.values() for name in names}
+    exposed = {name for names in all_metrics()._collector_to_names.values() for name in names}
 
     assert set(_SERIES.findall(EVERYTHING)) <= exposed
 

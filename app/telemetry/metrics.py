@@ -98,7 +98,7 @@ class Metrics:
             registry=r,
         )
         self.forgotten = Counter("kubewitness_entries_forgotten", "Entries removed by retention.", registry=r)
-        self.leading = Gauge("kubewitness_watcher_leading", "1 if this replica tells failed Jobs.", registry=r)
+        self.leading = Gauge("kubewitness_watcher_leading", "1 if this replica tells failed Jobs.", registry=None)
         self.failed_jobs = Counter(
             "kubewitness_failed_jobs",
             "Failed Jobs. result: told, elsewhere (another replica told it), before_first_start.",
@@ -106,7 +106,7 @@ class Metrics:
             registry=r,
         )
         self.failed_jobs_waiting = Gauge(
-            "kubewitness_failed_jobs_waiting", "Failed Jobs that are not yet known to be told.", registry=r
+            "kubewitness_failed_jobs_waiting", "Failed Jobs that are not yet known to be told.", registry=None
         )
         self.withheld = Counter(
             "kubewitness_findings_withheld",
@@ -136,6 +136,14 @@ class Metrics:
             registry=r,
         )
         Gauge("kubewitness_build_info", "The version.", ["version"], registry=r).labels(__version__).set(1)
+
+    def watching(self) -> None:
+        """Export, from now on, what is said of the watcher where there is one; to be called once.
+
+        Elsewhere a 0 would say that nobody leads, where nobody is meant to.
+        """
+        self.registry.register(self.leading)
+        self.registry.register(self.failed_jobs_waiting)
 
     def follow_journal(self, pending: Callable[[], int], seconds: Callable[[], float]) -> None:
         """Read the journal's queue whenever the metrics are scraped."""
