@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from app.kube.errors import ApiError
+
+_WATCHED: Final = ("list", "watch")
+_ALSO: Final = {"jobs": ("get",)}
+"""What else is asked of a watched resource: whoever grants a right should not be asked for the next one later."""
 
 
 def advice(error: ApiError, verb: str, path: str) -> str:
@@ -32,4 +38,5 @@ def _resource(path: str) -> str:
 def _rule(path: str) -> str:
     group, namespace, resource = _parts(path)
     role = f"a Role in {namespace}" if namespace else "a ClusterRole"
-    return f'bind to {role} with apiGroups: ["{group}"], resources: ["{resource}"], verbs: ["get", "list", "watch"]'
+    verbs = ", ".join(f'"{verb}"' for verb in (*_ALSO.get(resource, ()), *_WATCHED))
+    return f'bind to {role} with apiGroups: ["{group}"], resources: ["{resource}"], verbs: [{verbs}]'
