@@ -87,9 +87,9 @@ class Credentials:
         try:
             access = await self._source.load()
         except KubernetesSetupError as error:
-            logger.warning("kubernetes_credentials_not_read", error=str(error))
+            logger.warning("credentials not read", action="keep", error=str(error))
             return
         if access != self._access:
-            logger.info("kubernetes_credentials_renewed")
+            logger.info("credentials renewed", action="renew")
             self._access = access
             self._seen = access.files

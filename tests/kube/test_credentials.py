@@ -111,7 +111,7 @@ async def test_a_token_that_cannot_be_read_leaves_the_old_one_in_use(
 
         used = [request.headers["authorization"] for request in server.requests]
         assert used == ["Bearer first", "Bearer first", "Bearer second"]
-        assert [log["event"] for log in logs] == ["kubernetes_credentials_not_read"]
+        assert [log["event"] for log in logs] == ["credentials not read"]
 
 
 async def test_a_rotated_authority_is_trusted_from_the_next_connection_on(tmp_path: Path) -> None:
