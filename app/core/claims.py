@@ -210,7 +210,7 @@ def _by_second(failures: Iterable[tuple[str, int]]) -> dict[int, tuple[str, ...]
 
 
 class _Room(msgspec.Struct, frozen=True, kw_only=True):
-    """Marks before `horizon` go, and the oldest of more than `limit`; from `firm` on, the oldest of more than `most`."""
+    """Marks before `horizon` go, and the oldest of more than `limit`; from `firm` on those of more than `most`."""
 
     horizon: int
     limit: int

@@ -204,8 +204,11 @@ class KubernetesApi:
 async def _answered(call: _Call, answer: Awaitable[T]) -> T:
     try:
         return await answer
-    except (aiohttp.ClientError, OSError) as error:
-        raise ApiError(f"{call}: {why(error)}") from error
+    except ApiError:
+        raise
+    except Exception as error:
+        # The boundary of a library that raises more than its ClientError: callers know one failure.
+        raise ApiError(f"{call}: {_said(error)}") from error
 
 
 async def _lines(call: _Call, response: aiohttp.ClientResponse, max_line: int) -> AsyncGenerator[bytes]:
@@ -213,8 +216,18 @@ async def _lines(call: _Call, response: aiohttp.ClientResponse, max_line: int) -
     try:
         async for line in lines(chunks, max_line):
             yield line
-    except (aiohttp.ClientError, OSError, LineTooLongError) as error:
-        raise ApiError(f"{call}: {why(error)}") from error
+    except Exception as error:
+        # As above; what the reader of the lines raises does not come by here.
+        raise ApiError(f"{call}: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """Return what happened; of what is no failure of the network only the kind, since it may quote a header."""
+    if isinstance(error, (aiohttp.ClientError, OSError, LineTooLongError)):
+        return why(error)
+    if isinstance(error, ValueError):
+        return f"it cannot be sent ({type(error).__name__}): is the token one line of plain characters?"
+    return f"the connection is unusable ({type(error).__name__})"
 
 
 def _left(deadline: float) -> float:

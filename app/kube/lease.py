@@ -26,6 +26,13 @@ from app.kube.errors import ApiError
 JITTER: Final = 1.2
 """Those who do not lead wait up to this much longer than the retry period, as in client-go (`JitterFactor`)."""
 
+LONGEST_WAIT: Final = 4
+"""Times our own `lease_duration` for which a silent holder is believed, whatever the Lease says. All replicas have the
+same terms, those of another version similar ones; a Lease that says more was edited, and would stop the telling."""
+
+MOST_TRANSITIONS: Final = 2**31 - 1
+"""`leaseTransitions` is an int32: the API server refuses more."""
+
 RELEASE_TIMEOUT: Final = timedelta(seconds=3)
 _log = structlog.get_logger(__name__)
 
@@ -189,6 +196,7 @@ class Election:
         self._observed = LeaseSpec()
         self._observed_at = self._terms.clock()
         self._leads_until: float | None = None
+        self._rests_until = -math.inf
         self._turn = asyncio.Lock()
         self._won, self._lost, self._stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._lost.set()
@@ -212,7 +220,7 @@ class Election:
         await self._lost.wait()
 
     async def run(self) -> None:
-        """Win and lose for ever, whatever the API server says; `release` ends it. When cancelled, stop leading."""
+        """Win and lose for ever, whatever goes wrong; `release` ends it. When cancelled, stop leading."""
         try:
             while not self._stopped.is_set():
                 async with self._turn:
@@ -229,6 +237,18 @@ class Election:
         Call it when the work of the leader has ended. Raises nothing: what cannot be given back expires.
         """
         self._stopped.set()
+        await self._end_lead()
+
+    async def step_down(self, seconds: float) -> None:
+        """Stop leading and give the Lease back, and leave it to others for so many seconds.
+
+        For a leader that cannot do its work. Raises nothing: what cannot be given back expires.
+        """
+        self._rests_until = self._terms.clock() + seconds
+        _log.warning("leadership_given_up", lease=str(self._lease), identity=self.identity, seconds=seconds)
+        await self._end_lead()
+
+    async def _end_lead(self) -> None:
         self._lose()
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT.total_seconds()), self._turn:
@@ -248,6 +268,9 @@ class Election:
             # A conflict only says that somebody else was faster; the next look shows who.
             conflict = isinstance(error, ApiError) and error.is_conflict
             self._fail(None if conflict else self._lease.explain(error))
+        except Exception as error:  # noqa: BLE001  a loop boundary: without elections nobody tells
+            _log.exception("election_failing", lease=str(self._lease))
+            self._fail(f"{self._lease}: a fault that the log tells: {type(error).__name__}")
 
     def _patience(self) -> float:
         left = self._left()
@@ -269,7 +292,7 @@ class Election:
                 return await self._hold(self._document)
         document = await self._lease.get()
         self._observe(document)
-        if self._is_held_by_another():
+        if self._is_held_by_another() or self._is_resting:
             return self._lose()
         return await self._hold(document)
 
@@ -281,9 +304,13 @@ class Election:
 
     def _is_held_by_another(self) -> bool:
         usual = self._terms.lease_duration.total_seconds()
-        duration = self._observed.lease_duration_seconds or usual
+        duration = min(self._observed.lease_duration_seconds or usual, LONGEST_WAIT * usual)
         expired = self._terms.clock() >= self._observed_at + duration
         return self.holder not in {"", self.identity} and not expired
+
+    @property
+    def _is_resting(self) -> bool:
+        return self._terms.clock() < self._rests_until
 
     async def _hold(self, document: LeaseDocument) -> None:
         # What others see to change, they see after this moment.
@@ -295,12 +322,13 @@ class Election:
         now = _micro_time(self._terms.wall())
         before = document.record
         ours = before.holder_identity == self.identity
+        changes = int(not ours and not document.is_new)
         return LeaseSpec(
             holder_identity=self.identity,
             lease_duration_seconds=math.ceil(self._terms.lease_duration.total_seconds()),
             acquire_time=(before.acquire_time if ours else None) or now,
             renew_time=now,
-            lease_transitions=(before.lease_transitions or 0) + (not ours and not document.is_new),
+            lease_transitions=min((before.lease_transitions or 0) + changes, MOST_TRANSITIONS),
         )
 
     async def _give_back(self) -> None:
@@ -316,7 +344,7 @@ class Election:
             _log.info("lease_released", lease=str(self._lease), identity=self.identity)
 
     def _win(self, until: float) -> None:
-        if self._stopped.is_set():
+        if self._stopped.is_set() or self._is_resting:
             return
         if self._leads_until is None:
             _log.info("leadership_won", lease=str(self._lease), identity=self.identity)

@@ -231,9 +231,7 @@ def test_a_mark_of_the_future_makes_no_later_failure_look_told_when_marks_go() -
 
 
 def test_marks_of_the_future_that_have_no_room_go_and_do_not_take_the_present_with_them() -> None:
-    marks = {FUTURE + number: (f"{number:016x}",) for number in range(9_000)}
-
-    record = pruned(Record(told=marks), NOW, HOUR)
+    record = pruned(Record(told=marked(9_000, FUTURE)), NOW, HOUR)
 
     assert len(encode(record)) <= SIZE_LIMIT
     assert record.since == NOW - LATE
@@ -291,9 +289,9 @@ def crowded(length: int, marks: int) -> Record:
     return Record(told=marked(marks), claims=tuple(claims), limits=limits)
 
 
-def marked(count: int) -> dict[int, tuple[str, ...]]:
+def marked(count: int, newest: int = NOW) -> dict[int, tuple[str, ...]]:
     """Return marks of which each has its second for itself, which takes the most room."""
-    return {NOW - number: (f"{number:016x}",) for number in range(count)}
+    return {newest - number: (f"{number:016x}",) for number in range(count)}
 
 
 def test_four_thousand_marks_fit_well_into_the_annotations_of_an_object() -> None:

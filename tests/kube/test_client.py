@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
+import traceback
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from app import __version__
+from app.kube.access import Access
 from app.kube.client import KubernetesApi
 from app.kube.errors import ApiError
 from tests.kube.api_server import ApiServer, Exchange, document, failure, lost, serving
-from tests.kube.clients import Pauses, client
+from tests.kube.clients import Pauses, client, client_of
 
 
 @pytest.fixture
@@ -181,6 +185,37 @@ async def test_a_server_that_is_not_there_cannot_be_connected(server: ApiServer,
     await server.stop()
 
     with pytest.raises(ApiError, match=r"^GET /api/v1/pods: cannot connect: .*failed"):
+        await api.get("/api/v1/pods", attempts=1)
+
+
+@dataclass
+class Unsendable:
+    """Credentials with a token that no header can carry, as no source should let them pass."""
+
+    host: str
+    token: str
+
+    async def load(self) -> Access:
+        authorization = f"Bearer {self.token}"
+        return Access(
+            host=self.host, authorization=authorization, namespace="x", files=(), tls=ssl.create_default_context()
+        )
+
+
+@pytest.mark.parametrize("token", ["hidden\ntwo", "hidden\x00"])
+async def test_a_token_that_cannot_be_sent_is_an_api_error_that_does_not_show_it(server: ApiServer, token: str) -> None:
+    async with client_of(Unsendable(server.url, token)) as api:
+        with pytest.raises(ApiError, match=r"^GET /api/v1/pods: it cannot be sent \(\w+\): is the token one") as failed:
+            await lines_of(api)
+
+    assert "hidden" not in "".join(traceback.format_exception(failed.value))
+    assert server.requests == []
+
+
+async def test_a_call_over_a_closed_session_is_an_api_error(server: ApiServer, api: KubernetesApi) -> None:
+    await api.close()
+
+    with pytest.raises(ApiError, match=r"^GET /api/v1/pods: the connection is unusable \(RuntimeError\)$"):
         await api.get("/api/v1/pods", attempts=1)
 
 

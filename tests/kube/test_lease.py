@@ -155,6 +155,27 @@ async def test_the_duration_in_the_lease_counts() -> None:
     assert 60 <= now() < 63
 
 
+@in_no_time
+async def test_a_duration_that_no_replica_would_write_is_not_waited_for() -> None:
+    candidate = election(Client(held(by="b", leaseDurationSeconds=2**31 - 1)), random=0)
+
+    async with running(candidate):
+        await candidate.wait_until_leading()
+
+    assert 60 <= now() < 63
+
+
+@in_no_time
+async def test_as_many_transitions_as_can_be_counted_keep_nobody_from_leading() -> None:
+    store = held(by="", leaseTransitions=2**31 - 1)
+    candidate = election(Client(store))
+
+    async with running(candidate):
+        await candidate.wait_until_leading()
+
+    assert store.spec()["leaseTransitions"] == 2**31 - 1
+
+
 @pytest.mark.parametrize("spec", [{}, {"holderIdentity": None}, {"holderIdentity": "", "leaseDurationSeconds": 500}])
 def test_a_lease_that_nobody_holds_is_taken_at_once(spec: dict[str, Any]) -> None:
     @in_no_time
@@ -384,6 +405,75 @@ async def test_who_released_does_not_lead_again_and_ends() -> None:
     assert not won_again.done()
     won_again.cancel()
     assert store.spec()["holderIdentity"] == ""
+
+
+@in_no_time
+async def test_who_steps_down_leaves_the_lead_to_another() -> None:
+    store = LeaseStore()
+    leader, other = election(Client(store), "a"), election(Client(store), "b", random=1)
+
+    async with running(leader, other):
+        await leader.wait_until_leading()
+        await leader.step_down(30)
+        assert not leader.leading
+        await other.wait_until_leading()
+        assert now() <= 2 * 2.2 + 0.1
+        await asyncio.sleep(60)
+
+        assert (leader.leading, leader.holder, leader.last_error) == (False, "b", None)
+
+
+@in_no_time
+async def test_who_steps_down_and_is_alone_leads_again_after_a_while() -> None:
+    candidate = election(Client(LeaseStore()))
+
+    async with running(candidate):
+        await candidate.wait_until_leading()
+        await candidate.step_down(30)
+        await candidate.wait_until_leading()
+
+    assert 30 <= now() < 35
+
+
+@in_no_time
+async def test_a_renewal_that_is_on_its_way_does_not_bring_the_lead_back_to_who_steps_down() -> None:
+    client = Client(LeaseStore(), delay=0.5)
+    candidate = election(client)
+
+    async with running(candidate):
+        await candidate.wait_until_leading()
+        await asyncio.sleep(2.2)
+        step = asyncio.create_task(candidate.step_down(30))
+        await candidate.wait_until_lost()
+        won_again = asyncio.create_task(candidate.wait_until_leading())
+        await step
+
+        assert not won_again.done()
+        assert client.store.spec()["holderIdentity"] == ""
+        won_again.cancel()
+
+
+@in_no_time
+async def test_a_fault_ends_neither_the_election_nor_at_once_the_lead() -> None:
+    client = Client(LeaseStore())
+    candidate = election(client)
+
+    async with running(candidate):
+        await candidate.wait_until_leading()
+        answer = client.store.answer
+        client.store.answer = broken  # type: ignore[method-assign]
+        await asyncio.sleep(3)
+        assert candidate.leading
+        assert candidate.last_error == "Lease tools/leader: a fault that the log tells: ZeroDivisionError"
+        await candidate.wait_until_lost()
+
+        client.store.answer = answer  # type: ignore[method-assign]
+        await candidate.wait_until_leading()
+        assert candidate.last_error is None
+
+
+def broken(method: str, path: str, body: bytes = b"") -> bytes:
+    raise ZeroDivisionError
 
 
 @in_no_time
