@@ -43,6 +43,14 @@ Second: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 Mark: TypeAlias = Annotated[str, msgspec.Meta(max_length=MARK_LENGTH)]
 
 
+class NewerVersionError(ValueError):
+    """A later program has written this, and must not be undone."""
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    version: int = VERSION
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A failure that replica `by` is telling since `at`; namespace and name find the Job, if there still is one."""
 
@@ -74,11 +82,25 @@ def encode(record: Record) -> bytes:
 
 
 def decode(document: bytes) -> Record:
-    """Read a record; unknown fields are skipped. Raises ValueError, also for what a later version must read."""
+    """Read a record; unknown fields are skipped.
+
+    Raises NewerVersionError for what only a later program can read, other ValueErrors for what is no record.
+    """
     try:
         return msgspec.json.decode(document, type=Record)
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
+    except msgspec.ValidationError as error:
+        if _version(document) > VERSION:
+            raise NewerVersionError(f"it has version {_version(document)}, this program knows {VERSION}") from error
+        raise
+
+
+def _version(document: bytes) -> int:
+    try:
+        return msgspec.json.decode(document, type=_Versioned).version
+    except msgspec.ValidationError:
+        return VERSION
 
 
 def baseline(failures: Iterable[tuple[str, int]], now: int, limit: int = MOST_MARKS) -> Record:

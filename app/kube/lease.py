@@ -245,7 +245,9 @@ class Election:
         For a leader that cannot do its work. Raises nothing: what cannot be given back expires.
         """
         self._rests_until = self._terms.clock() + seconds
-        _log.warning("leadership_given_up", lease=str(self._lease), identity=self.identity, seconds=seconds)
+        _log.warning(
+            "leadership given up", action="step down", lease=str(self._lease), identity=self.identity, seconds=seconds
+        )
         await self._end_lead()
 
     async def _end_lead(self) -> None:
@@ -254,7 +256,7 @@ class Election:
             async with asyncio.timeout(RELEASE_TIMEOUT.total_seconds()), self._turn:
                 await self._give_back()
         except (ApiError, TimeoutError) as error:
-            _log.warning("lease_not_released", lease=str(self._lease), error=self._lease.explain(error))
+            _log.warning("lease not released", action="leave", lease=str(self._lease), error=self._lease.explain(error))
 
     async def _try(self) -> None:
         """Win, renew or see who leads; a failure is kept in `last_error`, and ends the lead when its time is up."""
@@ -269,7 +271,7 @@ class Election:
             conflict = isinstance(error, ApiError) and error.is_conflict
             self._fail(None if conflict else self._lease.explain(error))
         except Exception as error:  # noqa: BLE001  a loop boundary: without elections nobody tells
-            _log.exception("election_failing", lease=str(self._lease))
+            _log.exception("election failing", action="bug", lease=str(self._lease))
             self._fail(f"{self._lease}: a fault that the log tells: {type(error).__name__}")
 
     def _patience(self) -> float:
@@ -341,27 +343,29 @@ class Election:
                 document.record, holder_identity="", lease_duration_seconds=1, acquire_time=now, renew_time=now
             )
             self._observe(await self._lease.put(document.with_record(free)))
-            _log.info("lease_released", lease=str(self._lease), identity=self.identity)
+            _log.info("lease released", action="release", lease=str(self._lease), identity=self.identity)
 
     def _win(self, until: float) -> None:
         if self._stopped.is_set() or self._is_resting:
             return
         if self._leads_until is None:
-            _log.info("leadership_won", lease=str(self._lease), identity=self.identity)
+            _log.info("leadership won", action="lead", lease=str(self._lease), identity=self.identity)
         self._leads_until = until
         self._lost.clear()
         self._won.set()
 
     def _lose(self) -> None:
         if self._leads_until is not None:
-            _log.info("leadership_ended", lease=str(self._lease), holder=self.holder, error=self.last_error)
+            _log.info(
+                "leadership ended", action="follow", lease=str(self._lease), holder=self.holder, error=self.last_error
+            )
         self._leads_until = None
         self._won.clear()
         self._lost.set()
 
     def _fail(self, error: str | None) -> None:
         if error and error != self.last_error:
-            _log.warning("election_failing", lease=str(self._lease), error=error)
+            _log.warning("election failing", action="retry", lease=str(self._lease), error=error)
         self.last_error = error
 
 

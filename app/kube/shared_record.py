@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
+from app.core.claims import NewerVersionError
 from app.kube.errors import ApiError
 from app.kube.lease import Lease, LeaseApi, LeaseDocument
 
@@ -33,7 +34,8 @@ _log = structlog.get_logger(__name__)
 class Format(Generic[T]):
     """How a shared document is written and read, and how it begins.
 
-    `decode` raises ValueError for what it cannot read. `start` is asked where there is no document.
+    `decode` raises NewerVersionError for what a later program has written, and other ValueErrors for what nobody can
+    read. `start` is asked where there is no document.
     """
 
     encode: Callable[[T], bytes]
@@ -47,7 +49,8 @@ class SharedRecord(Generic[T]):
     What is found missing or unreadable, because somebody deleted or edited it, is written again by `update`: as this
     instance last saw it or, if it never did, as `form.start()` says, which must be safe (for claims: what has failed
     by then counts as told). So call `read` before the first of a series of updates, such as when the lead is won: it
-    forgets what was seen before. `last_error` says why the last call failed, or that something unreadable was found.
+    forgets what was seen before. What a later program has written is an ApiError of both, and stays as it is.
+    `last_error` says why the last call failed, or that something unreadable was found.
     One instance makes its changes one after another.
     """
 
@@ -118,9 +121,13 @@ class SharedRecord(Generic[T]):
     def _decode(self, text: str) -> bool:
         try:
             self._known = self._form.decode(text.encode())
+        except NewerVersionError as error:
+            raise ApiError(
+                f"annotation {ANNOTATION} was written by a newer kubewitness: {error}; update this"
+            ) from error
         except ValueError as error:
             self._unreadable = f"{self._lease}: annotation {ANNOTATION} cannot be read ({error}); it is written anew"
-            _log.error("shared_record_unreadable", lease=str(self._lease), error=str(error))
+            _log.error("shared record unreadable", action="restore", lease=str(self._lease), error=str(error))
             return False
         return True
 

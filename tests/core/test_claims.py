@@ -18,6 +18,7 @@ from app.core.claims import (
     MOST_LIMITS,
     SIZE_LIMIT,
     Claim,
+    NewerVersionError,
     Record,
     baseline,
     claim,
@@ -334,7 +335,9 @@ def test_fields_of_later_programs_are_skipped() -> None:
         b"[]",
         b'"told"',
         b"{",
-        b'{"version": 2}',
+        b'{"version": 0}',
+        b'{"version": "2"}',
+        b'{"version": 1e300}',
         b'{"since": "yesterday"}',
         b'{"since": -1}',
         b'{"since": 1e300}',
@@ -352,8 +355,16 @@ def test_fields_of_later_programs_are_skipped() -> None:
     ],
 )
 def test_what_is_no_record_is_an_error(document: bytes) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match=r".") as refused:
         decode(document)
+
+    assert not isinstance(refused.value, NewerVersionError)
+
+
+@pytest.mark.parametrize("more", [b"", b', "told": ["new"]', b', "since": "2030-01-01T00:00:00Z", "claims": null'])
+def test_what_a_later_program_wrote_is_told_from_rubbish(more: bytes) -> None:
+    with pytest.raises(NewerVersionError, match="version 2, this program knows 1"):
+        decode(b'{"version": 2' + more + b"}")
 
 
 REPLICA = st.sampled_from([0, 0, 0, 1, 1, 2])

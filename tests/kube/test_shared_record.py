@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from app.core.claims import NewerVersionError
 from app.kube.errors import ApiError
 from app.kube.shared_record import ANNOTATION, MOST_CONFLICTS, Format, SharedRecord
 from tests.kube.lease_store import Client, LeaseStore, in_no_time
@@ -19,6 +20,8 @@ FORBIDDEN = ApiError("GET leases/record: 403 Forbidden", status=403, reason="For
 
 
 def decode(text: bytes) -> Numbers:
+    if text == b"newer":
+        raise NewerVersionError("it has version 2")
     return msgspec.json.decode(text, type=Numbers)
 
 
@@ -204,6 +207,32 @@ def test_what_is_damaged_under_its_writer_goes_on_as_it_was(damage: str) -> None
 
         assert await shared.update(with_number(9)) == [7, 8, 9]
         assert stored(store) == "[7,8,9]"
+
+    scenario()
+
+
+@pytest.mark.parametrize("call", ["read", "update", "update without a look"])
+def test_what_a_later_program_wrote_stays_as_it_is(call: str) -> None:
+    @in_no_time
+    async def scenario() -> None:
+        store = LeaseStore()
+        shared = record(Client(store))
+        await shared.update(with_number(1))
+        newer = shared if call == "update without a look" else record(Client(store))
+        store.edit("record", annotations={ANNOTATION: "newer"})
+
+        for _ in range(2):
+            with pytest.raises(ApiError, match="was written by a newer kubewitness: it has version 2"):
+                await (newer.read() if call == "read" else newer.update(with_number(2)))
+
+            assert stored(store) == "newer"
+            assert newer.last_error is not None
+            assert newer.last_error.startswith(
+                "Lease tools/record: annotation kubewitness/failed-jobs was written by a"
+            )
+
+        store.edit("record", annotations={ANNOTATION: "[5]"})
+        assert await newer.update(with_number(6)) == [5, 6]
 
     scenario()
 
