@@ -21,7 +21,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.kube_config import KubeConfigLoader, load_kube_config
 
-from app.kube.access import Access, proven, stamp
+from app.kube.access import Access, Stamp, proven, stamp
 from app.kube.errors import KubernetesSetupError
 
 PLUGIN_TIMEOUT: Final = 60.0
@@ -47,6 +47,8 @@ class Kubeconfig:
         files = tuple(path for path in map(_expanded, self.paths.split(os.pathsep)) if path.is_file())
         if not files:
             raise KubernetesSetupError(self._absent())
+        # Before they are read: a login plugin takes its time, and what changes meanwhile must be noticed.
+        stamps = tuple(map(stamp, files))
         configuration = Configuration()
         with _setup(self.paths, _ADVICE):
             async with asyncio.timeout(PLUGIN_TIMEOUT):
@@ -55,7 +57,7 @@ class Kubeconfig:
                 )
             namespace = loader.current_context["context"].get("namespace") or "default"
             token_file = _token_file(loader)
-        return await _access(configuration, namespace, files, token_file)
+        return await _access(configuration, namespace, stamps, token_file)
 
     def _absent(self) -> str:
         if self.named_by:
@@ -64,21 +66,22 @@ class Kubeconfig:
 
 
 async def _access(
-    configuration: Configuration, namespace: str, kubeconfigs: tuple[Path, ...], token_file: Path | None
+    configuration: Configuration, namespace: str, kubeconfigs: tuple[Stamp, ...], token_file: Path | None
 ) -> Access:
-    named = () if token_file is None else (token_file,)
+    place = token_file or kubeconfigs[0][0]
+    named = (*([token_file] if token_file else ()), *_tls_files(configuration))
     return Access(
         host=configuration.host.rstrip("/"),
-        authorization=await _authorization(configuration, token_file or kubeconfigs[0], is_needed=bool(named)),
+        authorization=await _authorization(configuration, place, is_needed=token_file is not None),
         namespace=namespace,
         server_name=configuration.tls_server_name,
         proxy=configuration.proxy,
-        files=tuple(map(stamp, (*kubeconfigs, *named, *_tls_files(configuration)))),
+        files=(*kubeconfigs, *map(stamp, named)),
         tls=_tls(configuration),
     )
 
 
-async def _authorization(configuration: Configuration, place: Path, *, is_needed: bool) -> str:
+async def _authorization(configuration: Configuration, place: object, *, is_needed: bool) -> str:
     settings = await configuration.auth_settings()
     value = settings["BearerToken"]["value"] if "BearerToken" in settings else ""
     scheme, _, token = (value or "").partition(" ")

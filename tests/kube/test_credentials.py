@@ -6,6 +6,7 @@ import os
 import ssl
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -80,19 +81,35 @@ async def test_a_refused_token_that_is_still_the_same_is_not_tried_again(tmp_pat
         assert len(server.requests) == 1
 
 
-async def test_a_login_plugin_is_asked_again_when_its_token_is_refused(tmp_path: Path) -> None:
-    plugin = tmp_path / "plugin.py"
+def login_plugin(folder: Path, also: str = "") -> dict[str, Any]:
+    """Return a user whose plugin makes the tokens made-1, made-2, ..., and does something else as well."""
+    plugin = folder / "plugin.py"
     credential = '{"apiVersion": "v1", "kind": "ExecCredential", "status": {"token": "made-%d"}}'
     plugin.write_text(
         "import pathlib\n"
-        f"calls = pathlib.Path({str(tmp_path)!r}) / 'calls'\n"
+        f"calls = pathlib.Path({str(folder)!r}) / 'calls'\n"
         "calls.open('a').write('x')\n"
         f"print({credential!r} % calls.stat().st_size)\n"
+        f"{also}\n"
     )
-    user = {"exec": {"apiVersion": "v1", "command": sys.executable, "args": ["-W", "ignore", str(plugin)]}}
+    return {"exec": {"apiVersion": "v1", "command": sys.executable, "args": ["-W", "ignore", str(plugin)]}}
+
+
+async def test_a_kubeconfig_that_changes_while_a_login_plugin_runs_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    user = login_plugin(tmp_path, f"if calls.stat().st_size == 1: open({str(path)!r}, 'a').write('# changed')")
+    async with serving(document("welcome")) as server:
+        write_kubeconfig(path, server.url, user)
+        async with client_of(Kubeconfig(paths=str(path))) as api:
+            await api.get("/api")
+
+        assert [request.headers["authorization"] for request in server.requests] == ["Bearer made-2"]
+
+
+async def test_a_login_plugin_is_asked_again_when_its_token_is_refused(tmp_path: Path) -> None:
     async with serving() as server:
         server.otherwise = only_with("made-2")
-        path = write_kubeconfig(tmp_path / "kubeconfig", server.url, user)
+        path = write_kubeconfig(tmp_path / "kubeconfig", server.url, login_plugin(tmp_path))
         async with client_of(Kubeconfig(paths=str(path))) as api:
             assert await api.get("/api") == b'"welcome"'
 
