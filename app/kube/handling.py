@@ -87,5 +87,10 @@ class GuardedHandler:
             # A loop boundary: one object that a handler cannot take must not hide all the others.
             named = metadata(item) if item is not None else ObjectMeta()
             logger.exception(
-                "watch_handler_failed", watch=self._watch, on=event, namespace=named.namespace, name=named.name
+                "object not handled",
+                action="bug",
+                watch=self._watch,
+                on=event,
+                namespace=named.namespace,
+                name=named.name,
             )

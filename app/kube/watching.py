@@ -111,7 +111,7 @@ class Watch:
                 await self._recover(error)
             except Exception as error:
                 # The loop boundary: a bug of ours must not end the watch.
-                logger.exception("watch_failed", watch=self._name)
+                logger.exception("watch failed", action="bug", watch=self._name)
                 self.last_error = f"{type(error).__name__}: {error}"
                 self._relist("invalid")
                 await self._pause(self._backoff.next())
@@ -171,7 +171,7 @@ class Watch:
         try:
             event = _EVENT.decode(line)
         except UNREADABLE as error:
-            logger.warning("watch_event_unreadable", watch=self._name, error=str(error))
+            logger.warning("event not understood", action="skip", watch=self._name, error=str(error))
             return False
         if event.type == "ERROR":
             raise self._error_event(event.object)
@@ -191,7 +191,9 @@ class Watch:
         verb = "watch" if self._version else "list"
         self.last_error = advice(error, verb, self._path)
         wait = self._backoff.next(error.retry_after)
-        logger.warning("watch_interrupted", watch=self._name, verb=verb, error=self.last_error, wait_seconds=wait)
+        logger.warning(
+            "watch interrupted", action="retry", watch=self._name, verb=verb, error=self.last_error, wait_seconds=wait
+        )
         reason = self._reason_to_relist(error)
         if reason:
             self._relist(reason)

@@ -247,7 +247,7 @@ async def test_garbage_and_a_torn_line_cost_nothing_but_themselves(server: ApiSe
             assert running.view.told == [("ADDED", "a", 12)]
     assert versions(server) == ["list", "10", "12"]
     events = [log["event"] for log in logs]
-    assert (events.count("watch_event_unreadable"), events.count("watch_handler_failed")) == (4, 1)
+    assert (events.count("event not understood"), events.count("object not handled")) == (4, 1)
 
 
 async def test_a_handler_that_fails_is_told_of_the_next_object(server: ApiServer, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ async def test_a_handler_that_fails_is_told_of_the_next_object(server: ApiServer
             await server.requested(3)
 
     assert versions(server) == ["list", "10", "12"]
-    failed = [(log["on"], log["namespace"], log["name"]) for log in logs if log["event"] == "watch_handler_failed"]
+    failed = [(log["on"], log["namespace"], log["name"]) for log in logs if log["event"] == "object not handled"]
     assert failed == [("listed", "shop", "poison"), ("ADDED", "shop", "poison-too")]
 
 
