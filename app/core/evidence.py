@@ -5,8 +5,8 @@ Every text in here is redacted already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from app.core.raw import items, mapping, number, string
 from app.core.redact import Redactor
 from app.core.text import shorten
 
+T = TypeVar("T")
 Role = Literal["init", "sidecar", "app"]
 
 LONGEST_MESSAGE: Final = 4096
@@ -22,6 +23,13 @@ LONGEST_MESSAGE: Final = 4096
 RUNS_KEPT: Final = 2
 """Runs of a container whose logs are kept: the one that decided, and the one before it."""
 
+LOGS_OF_A_POD: Final = 512 * 1024
+"""Bytes that are kept of the logs of one Pod: a finding can show half of it, and a filter may leave some out."""
+
+NOT_KEPT: Final = "It was not kept: other logs had taken all room."
+"""The note of a log for which no room was left."""
+
+_NEWEST: Final = 2
 _DECIDED: Final = frozenset({"Succeeded", "Failed"})
 _NEAR: Final = 4
 """A line border is near if at most one part in so many of the text is lost to it."""
@@ -95,8 +103,11 @@ class WantedLog(msgspec.Struct, frozen=True):
     previous: bool = False
 
 
-def read_pod(document: Mapping[str, Any], redactor: Redactor) -> PodEvidence:
-    """Return what a Pod's JSON says. Total: what has an odd shape is left out."""
+def read_pod(document: Mapping[str, Any], redactor: Redactor | None) -> PodEvidence:
+    """Return what a Pod's JSON says. Total: what has an odd shape is left out.
+
+    Without a redactor it is for a first look, and must not be kept.
+    """
     metadata, status = mapping(document, "metadata"), mapping(document, "status")
     return PodEvidence(
         uid=string(metadata, "uid"),
@@ -116,6 +127,15 @@ def in_trouble(pod: PodEvidence) -> bool:
     if pod.phase == "Failed" or (pod.deleted_at and pod.phase != "Succeeded"):
         return True
     return any(map(has_failed, pod.containers))
+
+
+def with_logs(pods: Sequence[T]) -> tuple[T, ...]:
+    """Return those, of a Job's Pods in trouble, whose logs are read, held and shown; the most telling first.
+
+    They are the two newest, and the first, which often tells why. `pods` begins with the oldest.
+    """
+    newest = tuple(reversed(pods[-_NEWEST:]))
+    return (*newest, pods[0]) if len(pods) > _NEWEST else newest
 
 
 def has_failed(container: ContainerEvidence) -> bool:
@@ -143,10 +163,10 @@ def merge(held: PodEvidence, live: PodEvidence) -> PodEvidence:
     """Return what both say of the same Pod: its newest state, and the logs of the newest runs of each container.
 
     An end that was seen is never forgotten, and no text is replaced by a note or a part of it. A Pod that is gone
-    stays gone, unless it is seen pending or running and nobody has asked for its deletion.
+    stays gone, unless it is seen again and nobody has asked for its deletion.
     """
     newest = held if held.phase in _DECIDED and live.phase not in _DECIDED else live
-    alive = live.phase in {"Pending", "Running"} and not live.deleted_at and newest is live
+    alive = newest is live and not (live.deleted_at or held.deleted_at)
     containers = _merged(held.containers, live.containers)
     return msgspec.structs.replace(
         newest,
@@ -170,12 +190,13 @@ def tail(text: str, lines: int, limit_bytes: int) -> tuple[str, bool]:
     return shown, len(shown) < len(text)
 
 
-def _text(value: Any, key: str, redactor: Redactor) -> str:
+def _text(value: Any, key: str, redactor: Redactor | None) -> str:
     """Return a text as it may be kept: redacted first, since half a secret is not recognised."""
-    return shorten(redactor.text(string(value, key)), LONGEST_MESSAGE)
+    text = string(value, key)
+    return shorten(redactor.text(text), LONGEST_MESSAGE) if redactor and text else text
 
 
-def _containers(document: Mapping[str, Any], redactor: Redactor) -> Iterator[ContainerEvidence]:
+def _containers(document: Mapping[str, Any], redactor: Redactor | None) -> Iterator[ContainerEvidence]:
     init_statuses = _by_name(items(document, "status", "initContainerStatuses"))
     statuses = _by_name(items(document, "status", "containerStatuses"))
     init_specs = _by_name(items(document, "spec", "initContainers"))
@@ -193,7 +214,7 @@ def _by_name(values: Iterable[Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _container(
-    name: str, role: Role, spec: Mapping[str, Any], status: Mapping[str, Any], redactor: Redactor
+    name: str, role: Role, spec: Mapping[str, Any], status: Mapping[str, Any], redactor: Redactor | None
 ) -> ContainerEvidence:
     state = mapping(status, "state")
     ended, before = _ends(status, redactor)
@@ -217,7 +238,7 @@ def _state(state: Mapping[str, Any]) -> Literal["waiting", "running", "terminate
     return "running" if isinstance(state.get("running"), dict) else "waiting"
 
 
-def _ends(status: Mapping[str, Any], redactor: Redactor) -> tuple[Termination | None, Termination | None]:
+def _ends(status: Mapping[str, Any], redactor: Redactor | None) -> tuple[Termination | None, Termination | None]:
     """Return the ends of this run and of the run before.
 
     While a container waits to be started again, the kubelet keeps the restart count, and moves the end of the run
@@ -231,7 +252,7 @@ def _ends(status: Mapping[str, Any], redactor: Redactor) -> tuple[Termination | 
     return (last, None) if len(ids - {""}) <= 1 else (None, last)
 
 
-def _termination(terminated: Mapping[str, Any], redactor: Redactor) -> Termination | None:
+def _termination(terminated: Mapping[str, Any], redactor: Redactor | None) -> Termination | None:
     if not terminated:
         return None
     return Termination(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Final
 
 import msgspec
 
 from app.core.actions import JobPodEnricher
 from app.core.evidence import (
+    NOT_KEPT,
     ContainerEvidence,
     Log,
     PodEvidence,
@@ -17,13 +18,13 @@ from app.core.evidence import (
     failed_first,
     in_trouble,
     tail,
+    with_logs,
 )
 from app.core.finding import Block, FileBlock, TableBlock, TextBlock
 from app.core.job_events import CELL_LIMIT
 from app.core.text import one_line
 
 PODS_SHOWN: Final = 20
-PODS_WITH_LOGS: Final = 3
 LOGS_LIMIT: Final = 256 * 1024
 """Bytes of all the logs of one finding: enough to see what happened, and little enough for every sink."""
 
@@ -38,12 +39,21 @@ _CUT: Final = "(earlier lines were cut)"
 _RUNNING: Final = "(this run was still going when its log was read)"
 
 
+_Key = tuple[str, str, int]
+"""Uid of the Pod, container, run."""
+
+
 class PodLog(msgspec.Struct, frozen=True):
     """A log with the Pod and the container that wrote it."""
 
     pod: PodEvidence
     container: ContainerEvidence
     log: Log
+
+    @property
+    def key(self) -> _Key:
+        """Which log it is."""
+        return self.pod.uid, self.log.container, self.log.run
 
     @property
     def name(self) -> str:
@@ -65,14 +75,18 @@ def pods_table(pods: Sequence[PodEvidence]) -> tuple[Block, ...]:
 
 
 def log_blocks(pods: Sequence[PodEvidence], parameters: JobPodEnricher) -> Iterator[Block]:
-    """Yield the logs that are asked for, as files: newest Pods and failed containers first, the last run first.
+    """Yield the logs that are asked for, as files: those of the two newest Pods in trouble, then of the first.
+
+    Of a Pod failed containers come first, and of a container the last run.
 
     Together they have at most LOGS_LIMIT bytes: what comes first is kept, the rest is cut from the front, and the
     number of logs for which no room was left is told. Where a log could not be read, the note says why.
     """
     room, left_out = LOGS_LIMIT, 0
     for each in _logs(pods, parameters):
-        if not each.log.text:
+        if each.log.note == NOT_KEPT:
+            left_out += 1
+        elif not each.log.text:
             yield TextBlock(_no_log(each))
         elif room > 2 * _HEADROOM:
             file = FileBlock(each.name, _content(each.log, parameters, room - _HEADROOM))
@@ -84,9 +98,39 @@ def log_blocks(pods: Sequence[PodEvidence], parameters: JobPodEnricher) -> Itera
         yield TextBlock(f"{left_out} more log{'' if left_out == 1 else 's'} had no room here.")
 
 
+def trimmed(pods: Sequence[PodEvidence], enrichers: Sequence[JobPodEnricher]) -> tuple[PodEvidence, ...]:
+    """Return the Pods without the logs that `log_blocks` would not show for any of these: few of many megabytes.
+
+    What had no room is counted later as if it were there.
+    """
+    shown = {each.key for parameters in enrichers if parameters.logs for each in _with_room(pods, parameters)}
+    telling = {each.key for each in _logs(pods, JobPodEnricher())}
+    return tuple(_with_logs(pod, shown, telling) for pod in pods)
+
+
+def _with_room(pods: Sequence[PodEvidence], parameters: JobPodEnricher) -> Iterator[PodLog]:
+    room = LOGS_LIMIT
+    for each in _logs(pods, parameters):
+        if each.log.text and room > 2 * _HEADROOM:
+            room -= len(_content(each.log, parameters, room - _HEADROOM).encode(errors="replace"))
+            yield each
+
+
+def _with_logs(pod: PodEvidence, shown: Set[_Key], telling: Set[_Key]) -> PodEvidence:
+    """Return the Pod with the logs that are shown, and a note instead of each other one that could be."""
+    logs = []
+    for log in pod.logs:
+        key = pod.uid, log.container, log.run
+        if key in shown or (key in telling and not log.text):
+            logs.append(log)
+        elif key in telling:
+            logs.append(msgspec.structs.replace(log, text="", note=NOT_KEPT))
+    return msgspec.structs.replace(pod, logs=tuple(logs))
+
+
 def _logs(pods: Sequence[PodEvidence], parameters: JobPodEnricher) -> Iterator[PodLog]:
     failed = [pod for pod in pods if in_trouble(pod)] or list(pods[-1:])
-    for pod in reversed(failed[-PODS_WITH_LOGS:]):
+    for pod in with_logs(failed):
         for container in failed_first(pod.containers):
             logs = (log for log in pod.logs if log.container == container.name)
             for log in sorted(logs, key=lambda log: log.run, reverse=True):

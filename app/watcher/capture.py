@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
 
-from app.core.evidence import LONGEST_MESSAGE, Log, PodEvidence, in_trouble, merge, read_pod, wanted_logs
-from app.core.raw import items, string
+from app.core.evidence import Log, PodEvidence, in_trouble, merge
 from app.core.redact import Redactor
-from app.core.text import shorten
-from app.kube.handling import UNREADABLE, ChangeKind
+from app.kube.handling import ChangeKind
 from app.store.journal import Journal
 from app.watcher.holding import CaptureObserver, Holding, Unobserved
-from app.watcher.logs import GONE, PAUSES, LogLimits, LogReader, LogSource, Reading
+from app.watcher.logs import PAUSES, LogLimits, LogReader, LogSource, Reading
 from app.watcher.pods import Roll, Waiting, WaitingRoom, identified
+from app.watcher.rounds import Round, never_read, not_kept, round_of
+from app.watcher.sightings import Glimpse, Sighting, both, glimpse_of, merged
 
 logger = structlog.get_logger(__name__)
 
 MOST_AT_ONCE: Final = 2000
 """Pods that may wait to be worked on: each is a task and what was seen of it, some kilobytes."""
 
-UNSCHEDULABLE: Final = "Unschedulable"
-_STARTING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
-
-
-class _Sighting(msgspec.Struct, frozen=True):
-    """What was seen last of a Pod, and by which redactor; without `pod` only that it is gone."""
-
-    job_uid: str
-    namespace: str
-    pod: PodEvidence | None
-    redactor: Redactor | None = None
-
 
 class Capture:
     """Holds the statuses and logs of Pods of undecided Jobs from the moment they are in trouble; a watch's `Handler`.
 
     In trouble is a Pod with a container that failed, also if it was started again; that failed itself; that is deleted
-    before its end; or that cannot start. Statuses are held at once; logs are read at once, redacted, and cut.
+    before its end; or that cannot start. Statuses are held at once; logs are read at once, redacted, and cut: those of
+    the two newest Pods in trouble of a Job, and of the first.
     A Pod is worked on by one task at a time. What goes wrong is told in the evidence, and never raised into the watch.
 
     `is_open` says whether a Job is known and undecided. `open` comes before the first event, `close` after the last.
@@ -67,7 +56,7 @@ class Capture:
         self._clock = clock
         self._roll = Roll()
         self._room = WaitingRoom()
-        self._inbox: dict[str, _Sighting] = {}
+        self._inbox: dict[str, Sighting] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._unlisted: set[str] = set()
 
@@ -110,7 +99,7 @@ class Capture:
         """Mark held Pods as gone that were known before the list began, and are not in it."""
         for job_uid, pod_uid in list(self._roll):
             if pod_uid in self._unlisted:
-                self._take(pod_uid, _Sighting(job_uid, "", None))
+                self._take(pod_uid, Sighting(job_uid, gone=True))
 
     def changed(self, event: ChangeKind, item: msgspec.Raw) -> None:
         """Take a Pod that changed."""
@@ -118,8 +107,14 @@ class Capture:
 
     def opened(self, job_uid: str) -> None:
         """Take the Pods that were seen before their Job, which from now on is open."""
+        glimpses: list[Glimpse] = []
         for waiting in self._room.call(job_uid):
-            self._look(job_uid, waiting.read(), gone=waiting.gone)
+            glimpse = glimpse_of(waiting.read(), gone=waiting.gone)
+            if glimpse is not None and self._admit(job_uid, glimpse.pod, has_trouble=glimpse.has_trouble):
+                # There may be hundreds, of which few stay: only those are worth more than a first look.
+                glimpses = [each for each in (*glimpses, glimpse) if each.pod.uid in self._roll]
+        for glimpse in glimpses:
+            self._take(glimpse.pod.uid, glimpse.sighting(job_uid, self._reader.redactor))
 
     def decided(self, job_uid: str) -> None:
         """Forget a Job: it completed, it is gone, or its failure was told."""
@@ -167,30 +162,30 @@ class Capture:
             self._room.enter(pod, Waiting.of(item, gone=gone), self._clock())
         return pod.pod_uid
 
-    def _look(self, job_uid: str, item: bytes | msgspec.Raw, *, gone: bool) -> None:
+    def _look(self, job_uid: str, item: msgspec.Raw, *, gone: bool) -> None:
         """Take a Pod of an open Job, if it is in trouble or was before."""
-        try:
-            document = msgspec.json.decode(item)
-        except UNREADABLE as error:
-            logger.warning("pod not understood", action="skip", job=job_uid, error=str(error))
-            return
-        pod = evidence_of(document, self._reader.redactor, gone=gone)
-        if not pod.uid or (pod.uid not in self._roll and not (in_trouble(pod) or is_stuck(pod))):
-            return
-        # Only now, since most Pods are well: to look for secrets in all of a Pod takes as long as all before.
-        redactor = self._reader.redactor.knowing("Pod", document)
-        pod = evidence_of(document, redactor, gone=gone)
-        for uid in self._roll.admit(job_uid, pod.uid, pod.created_at):
-            self._inbox.pop(uid, None)
-        if pod.uid in self._roll:
-            self._take(pod.uid, _Sighting(job_uid, string(document, "metadata", "namespace"), pod, redactor))
+        glimpse = glimpse_of(item, gone=gone)
+        if glimpse is not None and self._admit(job_uid, glimpse.pod, has_trouble=glimpse.has_trouble):
+            self._take(glimpse.pod.uid, glimpse.sighting(job_uid, self._reader.redactor))
 
-    def _take(self, uid: str, sighting: _Sighting) -> None:
+    def _admit(self, job_uid: str, pod: PodEvidence, *, has_trouble: bool) -> bool:
+        """Put a Pod on the roll if it is in trouble; say whether it is there. Logs are let go of that are not shown."""
+        if not has_trouble and pod.uid not in self._roll:
+            return False
+        before = self._roll.with_logs(job_uid)
+        for uid in self._roll.admit(job_uid, pod.uid, pod.created_at, has_logs=in_trouble(pod)):
+            self._inbox.pop(uid, None)
+        for uid in before - self._roll.with_logs(job_uid):
+            if uid in self._roll:
+                self._take(uid, Sighting(job_uid))
+        return pod.uid in self._roll
+
+    def _take(self, uid: str, sighting: Sighting) -> None:
         waiting = self._inbox.get(uid)
         if waiting is None and len(self._inbox) >= MOST_AT_ONCE:
             self._observer.dropped("too_many")
             return
-        self._inbox[uid] = sighting if waiting is None else _both(waiting, sighting)
+        self._inbox[uid] = sighting if waiting is None else both(waiting, sighting)
         if uid not in self._tasks:
             self._tasks[uid] = asyncio.create_task(self._work(uid), name=f"capture-{uid}")
 
@@ -206,36 +201,55 @@ class Capture:
         finally:
             del self._tasks[uid]
 
-    async def _capture(self, uid: str, sighting: _Sighting) -> None:
-        job_uid = sighting.job_uid
-        for reading in await self._update(uid, sighting):
-            if uid not in self._roll:
-                break
-            log = await self._reader.read(reading, lambda: self._is_gone(uid))
-            self._observer.captured("failed" if log.note else "read")
-            if not self._is_overtaken(uid, reading):
-                await self._add(job_uid, uid, (log,))
+    async def _capture(self, uid: str, sighting: Sighting) -> None:
+        todo = await self._update(uid, sighting)
+        try:
+            for reading in todo.readings:
+                if not self._has_logs(sighting.job_uid, uid):
+                    break
+                await self._read(uid, reading, todo)
+                if todo.is_step:
+                    await self._add(sighting.job_uid, uid, todo.take())
+        finally:
+            if rest := todo.take():
+                await self._add(sighting.job_uid, uid, rest)
 
-    async def _update(self, uid: str, sighting: _Sighting) -> tuple[Reading, ...]:
-        """Hold what was seen; return the logs that are wanted now. Without the logs that are held: many may wait."""
+    async def _read(self, uid: str, reading: Reading, todo: Round) -> None:
+        wanted = reading.wanted
+        if todo.is_full:
+            todo.add(not_kept(wanted.container, wanted.run))
+            return
+        log = await self._reader.read(reading, lambda: self._is_gone(uid))
+        self._observer.captured("failed" if log.note else "read")
+        if not self._is_overtaken(uid, reading):
+            todo.add(log)
+
+    async def _update(self, uid: str, sighting: Sighting) -> Round:
+        """Hold what was seen; return what is to be read now. Without the logs that are held: many may wait."""
         held = await self._holding.pod(sighting.job_uid, uid)
-        pod = _merged(held, sighting.pod)
+        pod = merged(held, sighting)
         if pod is None or uid not in self._roll:
-            return ()
-        if pod.gone:
-            pod = msgspec.structs.replace(pod, logs=(*pod.logs, *_never_read(pod)))
+            return Round()
+        has_logs = self._has_logs(sighting.job_uid, uid)
+        if not has_logs:
+            pod = msgspec.structs.replace(pod, logs=())
+        elif pod.gone:
+            pod = msgspec.structs.replace(pod, logs=(*pod.logs, *never_read(pod)))
         if pod != held:
             self._holding.keep(sighting.job_uid, pod)
-        return tuple(_readings(sighting, pod))
+        return round_of(sighting, pod) if has_logs else Round()
 
     async def _add(self, job_uid: str, uid: str, logs: tuple[Log, ...]) -> None:
         held = await self._holding.pod(job_uid, uid)
-        if held is not None and uid in self._roll:
+        if held is not None and self._has_logs(job_uid, uid):
             self._holding.keep(job_uid, merge(held, msgspec.structs.replace(held, logs=logs)))
+
+    def _has_logs(self, job_uid: str, uid: str) -> bool:
+        return uid in self._roll.with_logs(job_uid)
 
     def _is_gone(self, uid: str) -> bool:
         newer = self._inbox.get(uid)
-        return uid not in self._roll or (newer is not None and (newer.pod is None or newer.pod.gone))
+        return uid not in self._roll or (newer is not None and newer.is_last)
 
     def _is_overtaken(self, uid: str, reading: Reading) -> bool:
         """Say whether the container was started again meanwhile, so that nobody knows which run's log was read."""
@@ -245,55 +259,3 @@ class Capture:
         wanted = reading.wanted
         runs = {each.name: each.run for each in newer.pod.containers}
         return runs.get(wanted.container, wanted.run) > wanted.run + wanted.previous
-
-
-def evidence_of(document: dict[str, Any], redactor: Redactor, *, gone: bool) -> PodEvidence:
-    """Return what a Pod's JSON says; that it cannot be scheduled, which only a condition says, is its reason."""
-    pod = read_pod(document, redactor)
-    for condition in items(document, "status", "conditions"):
-        if not pod.reason and string(condition, "reason") == UNSCHEDULABLE and string(condition, "status") == "False":
-            message = shorten(redactor.text(string(condition, "message")), LONGEST_MESSAGE)
-            pod = msgspec.structs.replace(pod, reason=UNSCHEDULABLE, message=message)
-    return msgspec.structs.replace(pod, gone=gone)
-
-
-def is_stuck(pod: PodEvidence) -> bool:
-    """Say whether a Pod waits for something that does not come by itself, such as its image, or a node."""
-    return pod.reason == UNSCHEDULABLE or any(
-        each.state == "waiting" and each.reason not in _STARTING for each in pod.containers
-    )
-
-
-def _both(earlier: _Sighting, later: _Sighting) -> _Sighting:
-    return msgspec.structs.replace(
-        later,
-        namespace=later.namespace or earlier.namespace,
-        pod=_merged(earlier.pod, later.pod),
-        redactor=later.redactor or earlier.redactor,
-    )
-
-
-def _merged(held: PodEvidence | None, live: PodEvidence | None) -> PodEvidence | None:
-    """Merge what is held of a Pod with what was seen; not seen means gone."""
-    if live is None:
-        return held and msgspec.structs.replace(held, gone=True)
-    return live if held is None else merge(held, live)
-
-
-def _readings(sighting: _Sighting, pod: PodEvidence) -> Iterator[Reading]:
-    ended = {each.name for each in pod.containers if each.ended is not None}
-    for wanted in wanted_logs(pod):
-        yield Reading(
-            namespace=sighting.namespace,
-            pod=pod.name,
-            wanted=wanted,
-            ended=wanted.previous or wanted.container in ended,
-            redactor=sighting.redactor,
-        )
-
-
-def _never_read(pod: PodEvidence) -> Iterator[Log]:
-    """Say of each log that was still wanted when the Pod went that it is not to be had any more."""
-    for wanted in wanted_logs(msgspec.structs.replace(pod, gone=False)):
-        if all((log.container, log.run) != (wanted.container, wanted.run) for log in pod.logs):
-            yield Log(container=wanted.container, run=wanted.run, note=GONE)

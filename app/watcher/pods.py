@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from app.core.evidence import with_logs
 from app.core.raw import moment
 from app.kube.handling import UNREADABLE
 from app.store.evidence import PODS_PER_JOB
@@ -62,11 +63,17 @@ def identified(item: msgspec.Raw) -> Identity:
     return Identity()
 
 
+class _Entry(NamedTuple):
+    created_at: str
+    pod_uid: str
+    has_logs: bool
+
+
 class Roll:
     """The Pods in trouble of undecided Jobs: of each the first and the newest, as many as the store holds."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, dict[str, str]] = {}
+        self._jobs: dict[str, list[_Entry]] = {}
         self._job_of: dict[str, str] = {}
 
     def __contains__(self, pod_uid: str) -> bool:
@@ -81,22 +88,33 @@ class Roll:
         return frozenset(self._jobs)
 
     def pods(self, job_uid: str) -> tuple[str, ...]:
-        """Return the Pods of a Job."""
-        return tuple(self._jobs.get(job_uid, ()))
+        """Return the Pods of a Job, the oldest first."""
+        return tuple(each.pod_uid for each in self._jobs.get(job_uid, ()))
 
-    def admit(self, job_uid: str, pod_uid: str, created_at: str) -> tuple[str, ...]:
-        """Add a Pod; return the Pods that had to go for it, which may be itself."""
-        pods = self._jobs.setdefault(job_uid, {})
-        pods[pod_uid] = created_at
+    def with_logs(self, job_uid: str) -> frozenset[str]:
+        """Return the Pods of a Job whose logs are wanted: those that the report shows, if the Job fails now."""
+        return frozenset(with_logs([each.pod_uid for each in self._jobs.get(job_uid, ()) if each.has_logs]))
+
+    def admit(self, job_uid: str, pod_uid: str, created_at: str, *, has_logs: bool = True) -> tuple[str, ...]:
+        """Add a Pod, or what is new of it; return the Pods that had to go for it, which may be itself.
+
+        One that has no logs, since it cannot start, must not take the place of one that has.
+        """
+        known = {each.pod_uid: each for each in self._jobs.get(job_uid, ())}
+        has_logs = has_logs or (pod_uid in known and known[pod_uid].has_logs)
+        known[pod_uid] = _Entry(created_at, pod_uid, has_logs)
+        pods = sorted(known.values())
+        surplus = tuple(each.pod_uid for each in pods[1 : 1 + max(len(pods) - PODS_PER_JOB, 0)])
+        self._jobs[job_uid] = [each for each in pods if each.pod_uid not in surplus]
         self._job_of[pod_uid] = job_uid
-        surplus = tuple(sorted(pods, key=lambda uid: (pods[uid], uid))[1 : 1 + max(len(pods) - PODS_PER_JOB, 0)])
         for uid in surplus:
-            del pods[uid], self._job_of[uid]
+            del self._job_of[uid]
         return surplus
 
     def drop(self, job_uid: str) -> tuple[str, ...]:
         """Forget a Job; return its Pods."""
-        pods = tuple(self._jobs.pop(job_uid, ()))
+        pods = self.pods(job_uid)
+        self._jobs.pop(job_uid, None)
         for uid in pods:
             del self._job_of[uid]
         return pods

@@ -264,13 +264,17 @@ def test_an_end_that_was_seen_is_not_forgotten() -> None:
         ({}, {"gone": True}, True),
         ({"gone": True}, {"gone": True}, True),
         ({"gone": True}, {}, False),
-        ({"gone": True}, {"phase": "Failed"}, True),
+        ({"gone": True}, {"phase": "Failed"}, False),
+        ({"gone": True, "phase": "Running"}, {"phase": "Succeeded"}, False),
+        ({"gone": True, "deleted_at": "now"}, {"phase": "Failed"}, True),
         ({"gone": True}, {"deleted_at": "now"}, True),
         ({"gone": True, "phase": "Failed"}, {}, True),
         ({}, {}, False),
     ],
 )
-def test_a_pod_that_is_gone_stays_gone_unless_it_lives(held: dict[str, Any], live: dict[str, Any], gone: bool) -> None:
+def test_a_pod_that_is_gone_stays_gone_unless_it_is_seen_again(
+    held: dict[str, Any], live: dict[str, Any], gone: bool
+) -> None:
     assert merge(pod(**held), pod(**live)).gone is gone
 
 

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from app.core.actions import JobEnricher, JobEventsEnricher, JobInfoEnricher, JobPodEnricher
 from app.core.change import Entry, Resource, User
 from app.core.durations import elapsed, precise, relative
-from app.core.evidence import ContainerEvidence, Log, PodEvidence, Termination
+from app.core.evidence import NOT_KEPT, ContainerEvidence, Log, PodEvidence, Termination
 from app.core.finding import Block, FileBlock, Finding, Notification, TableBlock, TextBlock
 from app.core.job_events import EventLine, read_events
+from app.core.job_pods import trimmed
 from app.core.job_report import FailedJob, Note, blocks
 from app.core.jobs import Failure
 from app.core.playbook import Playbook
@@ -464,7 +465,7 @@ def test_a_note_stands_where_it_belongs(topic: Any, enricher: JobEnricher) -> No
 # Logs
 
 
-def test_logs_of_the_newest_failed_pods_come_failed_containers_and_last_runs_first() -> None:
+def test_logs_of_the_two_newest_failed_pods_and_the_first_come_failed_containers_and_last_runs_first() -> None:
     containers = (
         ContainerEvidence(name="fetch", role="init", ended=Termination(exit_code=0)),
         ContainerEvidence(name="main", run=1, ended=END, ended_before=END),
@@ -478,7 +479,7 @@ def test_logs_of_the_newest_failed_pods_come_failed_containers_and_last_runs_fir
 
     assert list(logs_of({}, *pods, healthy).items()) == [
         (f"p{number}-{name}", text)
-        for number in (3, 2, 1)
+        for number in (3, 2, 0)
         for name, text in (("main.log", "main1"), ("main.run0.log", "main0"), ("fetch.log", "fetch0"))
     ]
 
@@ -600,6 +601,36 @@ def test_the_logs_of_a_finding_have_a_bound_and_the_older_ones_make_room() -> No
     assert list(kept) == ["c-main.log", "b-main.log"]
     assert 255 * 1024 < sum(map(len, kept.values())) <= 256 * 1024
     assert texts(found) == ["1 more log had no room here."]
+
+
+def test_logs_that_were_not_kept_are_counted() -> None:
+    logs = (Log(container="main", text="here", whole_run=True), Log(container="main", run=1, note=NOT_KEPT))
+
+    assert texts(attached(JobPodEnricher(), job(pods=(pod("a", *logs),)))) == ["1 more log had no room here."]
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"previous": True}, {"previous": False}, {"filter_regex": "7"}, {"container_name": "side"}]
+)
+def test_trimmed_evidence_shows_the_same(parameters: dict[str, Any]) -> None:
+    big = "".join(f"{number:07}\n" for number in range(5_000))
+    containers = tuple(ContainerEvidence(name=name, run=1, ended=END, ended_before=END) for name in ("main", "side"))
+    logs = [Log(container=name, run=run, text=big, whole_run=True) for name in ("main", "side") for run in (0, 1)]
+    logs.append(Log(container="other", note="why"))
+    pods = tuple(pod(f"p{number}", *logs, containers=containers) for number in range(10))
+    enricher = JobPodEnricher(**parameters)
+
+    kept = trimmed(pods, [enricher])
+
+    assert attached(enricher, job(pods=kept)) == attached(enricher, job(pods=pods))
+    size = sum(len(log.text) for each in kept for log in each.logs)
+    assert 0 < size <= (300 * 1024 if "filter_regex" not in parameters else 12 * len(big))
+
+
+def test_evidence_without_an_enricher_has_no_logs() -> None:
+    one = pod("a", Log(container="main", text="here", whole_run=True))
+
+    assert [[log.text for log in each.logs] for each in trimmed((one,), [JobPodEnricher(logs=False)])] == [[""]]
 
 
 # Hostile input

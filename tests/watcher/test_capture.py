@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +16,17 @@ import msgspec
 import pytest
 import structlog
 
-from app.core.evidence import Log, PodEvidence
+from app.core.actions import JobPodEnricher
+from app.core.evidence import LOGS_OF_A_POD, NOT_KEPT, Log, PodEvidence
+from app.core.finding import FileBlock
+from app.core.job_pods import log_blocks
 from app.core.redact import Redactor
 from app.store.database import connect_reader
 from app.store.journal import Journal
 from app.watcher.capture import Capture
-from app.watcher.holding import Dropped
+from app.watcher.holding import Dropped, Holding
 from app.watcher.logs import GONE, LogLimits, LogSource
+from app.watcher.sightings import Glimpse, Sighting
 from tests.builders import KEY
 from tests.kube.api_server import Exchange, document, failure, lost, serving
 from tests.kube.clients import client
@@ -356,8 +360,145 @@ async def test_of_many_pods_of_one_job_only_those_are_read_that_are_held(
 
     names = ["crash-100", *(f"crash-{number}" for number in range(141, 150))]
     assert [pod.name for pod in await watcher.held()] == names
-    assert sorted({name for name, _, _ in watcher.logs.asked}) == names
+    assert sorted({name for name, _, _ in watcher.logs.asked}) == ["crash-100", "crash-148", "crash-149"]
     assert watcher.counted.reasons == []
+
+
+async def test_the_logs_that_are_held_are_those_that_are_shown(watcher: Watcher) -> None:
+    for number in range(5):
+        created = f"2026-01-02T03:04:0{number}Z"
+        await watcher.sees(failed(f"crash-{number}", created=created))
+    await watcher.sees(pod(container(waiting("ImagePullBackOff")), name="stuck", created="2026-01-02T03:05:00Z"))
+
+    held = await watcher.held()
+    shown = [block.name for block in log_blocks(held, JobPodEnricher()) if isinstance(block, FileBlock)]
+    assert shown == ["crash-4-app.log", "crash-3-app.log", "crash-0-app.log"]
+    assert [pod.name for pod in held if pod.logs] == ["crash-0", "crash-3", "crash-4"]
+
+
+async def test_a_pod_that_succeeds_leaves_the_view_and_is_not_gone(watcher: Watcher) -> None:
+    watcher.logs.say("working\n", "working\ndone\n")
+    await watcher.sees(pod(container(RUNNING, run=1, last=ended(1))))
+
+    await watcher.sees(pod(container(ended(0), run=1, last=ended(1)), phase="Succeeded"), event="DELETED")
+
+    [held] = await watcher.held()
+    assert not held.gone
+    assert held.logs[-1] == Log(container="app", run=1, text="working\ndone\n", whole_run=True)
+
+
+async def test_a_pod_that_succeeded_and_is_deleted_is_gone(watcher: Watcher) -> None:
+    await watcher.sees(pod(container(RUNNING, run=1, last=ended(1))))
+
+    await watcher.sees(pod(container(ended(0), run=1), phase="Succeeded", deleted=True), event="DELETED")
+
+    assert [pod.gone for pod in await watcher.held()] == [True]
+
+
+async def test_a_pod_that_was_taken_for_gone_is_not_when_it_is_seen_before_it_is_told(watcher: Watcher) -> None:
+    watcher.logs.say(refusal(500))
+    await watcher.sees(failed())
+    await watcher.lists()
+    assert [pod.gone for pod in await watcher.held()] == [True]
+
+    watcher.logs.say("after all\n")
+    watcher.capture.seen("job", failed())
+    await watcher.capture.settled("job", 5)
+
+    assert [pod.gone for pod in await watcher.held()] == [False]
+    assert await watcher.texts() == {("app", 0): "after all\n"}
+
+
+@pytest.mark.parametrize("containers", [50, 300])
+async def test_the_logs_of_many_containers_are_written_in_few_steps(
+    tmp_path: Path, containers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = SlowJournal(tmp_path)
+    journal.free.set()
+    journal.start()
+    watcher = Watcher(journal)
+    kept: list[PodEvidence] = []
+    keep = Holding.keep
+
+    def noted(holding: Holding, job_uid: str, pod: PodEvidence) -> None:
+        kept.append(pod)
+        keep(holding, job_uid, pod)
+
+    monkeypatch.setattr(Holding, "keep", noted)
+    for number in range(containers):
+        watcher.logs.say("x" * 20_000 + "\n", of=f"c{number}")
+
+    await watcher.sees(pod(*(container(ended(), name=f"c{number}") for number in range(containers))))
+    [held] = await watcher.held()
+    await watcher.capture.close()
+    await journal.close(5)
+
+    assert len(kept) <= 2 + containers.bit_length()
+    assert len(kept[0].logs) == 0
+    assert sum(len(log.text) for log in held.logs) <= LOGS_OF_A_POD
+    assert sum(bool(log.text) for log in held.logs) == min(containers, LOGS_OF_A_POD // 20_001 + 1)
+    assert {log.note for log in held.logs if not log.text} <= {NOT_KEPT}
+    assert len(watcher.logs.asked) == min(containers, LOGS_OF_A_POD // 20_001 + 1)
+
+
+class Stuck(Logs):
+    """A kubelet that never gives the log of the last container."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_last = asyncio.Event()
+
+    async def tail(self, path: str, parameters: Mapping[str, str | int], limit_bytes: int) -> tuple[bytes, bool]:
+        if parameters["container"] == "last":
+            self.asked_last.set()
+            await asyncio.Event().wait()
+        return await super().tail(path, parameters, limit_bytes)
+
+
+async def test_logs_that_were_read_are_held_when_the_capture_stops(tmp_path: Path) -> None:
+    names = ("one", "two", "three", "four")
+    stuck = Stuck()
+    async with watching(tmp_path, stuck) as before:
+        before.capture.changed("MODIFIED", pod(*(container(ended(), name=name) for name in (*names, "last"))))
+        await stuck.asked_last.wait()
+
+    async with watching(tmp_path) as after:
+        assert set(await after.texts()) == {(name, 0) for name in names}
+
+
+async def test_a_part_of_an_argument_that_is_secret_is_found_in_the_log(watcher: Watcher) -> None:
+    watcher.logs.say("cannot use cmdlinesecret2\n")
+    document = msgspec.json.decode(failed())
+    document["spec"]["containers"][0]["args"] = ["--token=cmdlinesecret2"]
+    document["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = "bad cmdlinesecret2"
+
+    await watcher.sees(msgspec.Raw(msgspec.json.encode(document)))
+
+    [held] = await watcher.held()
+    assert held.logs[0].text.startswith("cannot use redacted:")
+    assert held.containers[0].ended is not None
+    assert held.containers[0].ended.message.startswith("bad redacted:")
+
+
+async def test_a_pod_is_searched_for_secrets_once_and_only_if_it_stays(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[str] = []
+    sighting = Glimpse.sighting
+
+    def noted(glimpse: Glimpse, job_uid: str, redactor: Redactor) -> Sighting:
+        searched.append(glimpse.pod.name)
+        return sighting(glimpse, job_uid, redactor)
+
+    monkeypatch.setattr(Glimpse, "sighting", noted)
+    watcher.open.clear()
+    for number in range(100, 200):
+        watcher.capture.changed("MODIFIED", failed(f"crash-{number}"))
+    watcher.capture.changed("MODIFIED", pod(container(RUNNING), name="well"))
+
+    watcher.capture.opened("job")
+
+    assert searched == ["crash-100", *(f"crash-{number}" for number in range(191, 200))]
 
 
 async def test_more_pods_than_can_be_worked_on_are_counted(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
