@@ -38,22 +38,32 @@ _SURPLUS: Final = f"""
 """
 _OLDEST: Final = "SELECT job_uid FROM evidence WHERE job_uid <> ? ORDER BY kept_at LIMIT 1"
 _HELD: Final = "SELECT body FROM evidence WHERE job_uid = ? ORDER BY created_at, pod_uid"
-_OLD: Final = "SELECT job_uid FROM evidence GROUP BY job_uid HAVING max(kept_at) < ?"
 
 _encoder: Final = msgspec.json.Encoder()
 _pods: Final = msgspec.json.Decoder(PodEvidence)
 
 
+def packed(pod: PodEvidence) -> bytes:
+    """Return what a row has of a Pod. With full logs it takes 10 ms, which the writer need not spend."""
+    return zlib.compress(_encoder.encode(pod), 1)
+
+
 def keep(
-    connection: sqlite3.Connection, job_uid: str, pod: PodEvidence, now: datetime, limit_bytes: int = LIMIT_BYTES
+    connection: sqlite3.Connection,
+    job_uid: str,
+    pod: PodEvidence,
+    now: datetime,
+    limit_bytes: int = LIMIT_BYTES,
+    *,
+    body: bytes = b"",
 ) -> int:
     """Hold this instead of what was held of the Pod; return how many Pods of other Jobs had to go for its size.
 
     Of one Job the oldest Pod and the newest stay, `PODS_PER_JOB` in all. Beyond `limit_bytes` the Job goes whose
-    evidence has been still for longest, and so on; this one last.
+    evidence has been still for longest, and so on; this one last. `body` is the Pod `packed`, where it was beforehand.
     """
-    body = zlib.compress(_encoder.encode(pod), 1)
-    connection.execute(_KEEP, (job_uid, pod.uid, pod.created_at, milliseconds(now), body))
+    row = job_uid, pod.uid, pod.created_at, milliseconds(now), body or packed(pod)
+    connection.execute(_KEEP, row)
     connection.execute(_SURPLUS, (job_uid, job_uid))
     dropped = 0
     while size(connection) > limit_bytes:
@@ -88,19 +98,9 @@ def pods(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     return connection.execute("SELECT job_uid, pod_uid, created_at FROM evidence").fetchall()
 
 
-def job_uids(connection: sqlite3.Connection) -> frozenset[str]:
-    """Return the Jobs that evidence is held of."""
-    return frozenset(uid for (uid,) in connection.execute("SELECT DISTINCT job_uid FROM evidence"))
-
-
 def drop(connection: sqlite3.Connection, job_uids: Collection[str]) -> int:
     """Forget what is held of these Jobs; return the number of Pods."""
     return sum(connection.execute("DELETE FROM evidence WHERE job_uid = ?", (uid,)).rowcount for uid in job_uids)
-
-
-def forget_old(connection: sqlite3.Connection, before: datetime) -> int:
-    """Forget the Jobs of which nothing was kept since then; return the number of Pods."""
-    return drop(connection, [uid for (uid,) in connection.execute(_OLD, (milliseconds(before),))])
 
 
 def size(connection: sqlite3.Connection) -> int:

@@ -144,13 +144,16 @@ class Holding:
         drops, self._drops = frozenset(self._drops), set()
         for key in keys:
             del self._dirty[key]
-        now = self._clock()
+        now, limit = self._clock(), self._limit_bytes
 
         def work(connection: sqlite3.Connection) -> int:
             evidence.drop(connection, drops)
-            return sum(evidence.keep(connection, job_uid, pod, now, self._limit_bytes) for job_uid, pod in batch)
+            rows = zip(batch, bodies, strict=True)
+            return sum(evidence.keep(connection, job_uid, pod, now, limit, body=body) for (job_uid, pod), body in rows)
 
         try:
+            # Beside the loop and the writer: reviews wait for both.
+            bodies = await asyncio.to_thread(lambda: [evidence.packed(pod) for _, pod in batch])
             pushed_out = await self._journal.call(work)
         except (sqlite3.Error, StoreError, ValueError) as error:
             self._refused(batch, error)

@@ -14,7 +14,7 @@ import pytest
 from app.core.evidence import ContainerEvidence, Log, PodEvidence, Termination
 from app.store import evidence
 from app.store.database import connect_reader, connect_writer
-from app.store.evidence import drop, forget_old, held, held_pod, job_uids, keep, pods, size
+from app.store.evidence import drop, held, held_pod, keep, packed, pods, size
 from tests.store.observed import opened
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -53,6 +53,18 @@ def loud(number: int) -> PodEvidence:
 
 def names(connection: sqlite3.Connection, job_uid: str = "job") -> list[str]:
     return [pod.name for pod in held(connection, job_uid)]
+
+
+def job_uids(connection: sqlite3.Connection) -> set[str]:
+    return {job_uid for job_uid, _, _ in pods(connection)}
+
+
+def test_what_was_packed_beforehand_is_kept(connection: sqlite3.Connection) -> None:
+    pod = make_pod(1)
+
+    keep(connection, "job", pod, NOW, body=packed(pod))
+
+    assert held(connection, "job") == (pod,)
 
 
 def test_what_was_kept_is_held_whole(connection: sqlite3.Connection) -> None:
@@ -124,16 +136,6 @@ def test_dropped_jobs_are_forgotten_and_counted(connection: sqlite3.Connection) 
 
     assert drop(connection, ["a", "b", "unknown"]) == 3
     assert job_uids(connection) == {"c"}
-
-
-def test_jobs_that_are_still_for_long_are_forgotten_whole(connection: sqlite3.Connection) -> None:
-    keep(connection, "old", make_pod(1), NOW - 3 * HOUR)
-    keep(connection, "alive", make_pod(2), NOW - 3 * HOUR)
-    keep(connection, "alive", make_pod(3), NOW)
-
-    assert forget_old(connection, NOW - HOUR) == 1
-    assert job_uids(connection) == {"alive"}
-    assert names(connection, "alive") == ["crash-2", "crash-3"]
 
 
 def test_the_size_is_that_of_the_bodies_after_any_change(connection: sqlite3.Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -73,6 +74,25 @@ async def test_what_is_kept_is_held_at_once_and_saved_when_the_journal_takes_it(
         assert await held.of_job("job") == (make_pod(),)
         assert held._unsaved == {}
         assert held._bytes == 0
+
+
+async def test_pods_are_packed_beside_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packing: list[str] = []
+    packed = evidence.packed
+
+    def noted(pod: PodEvidence) -> bytes:
+        packing.append(threading.current_thread().name)
+        return packed(pod)
+
+    monkeypatch.setattr(evidence, "packed", noted)
+    async with holding(tmp_path) as (held, journal, _):
+        journal.free.set()
+        held.keep("job", make_pod())
+        await held.flush()
+
+        assert await saved(journal) == [make_pod()]
+    assert len(packing) == 1
+    assert not {"journal", threading.current_thread().name} & set(packing)
 
 
 async def test_a_storm_of_one_pod_makes_few_writes(tmp_path: Path) -> None:
