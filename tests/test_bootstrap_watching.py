@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import generate_latest
+
 from app.bootstrap.auditor import Auditor
 from app.bootstrap.watcher import Watcher
 from app.settings import Settings, WatchSettings
@@ -80,6 +82,7 @@ async def test_jobs_are_followed_everywhere_and_of_pods_those_of_jobs_that_have_
                 await asked(server, path, **selectors)
                 await asked(server, path, watch="true", allowWatchBookmarks="true", resourceVersion="7", **selectors)
             ready, report = watcher.backbone.health.report()
+            scraped = generate_latest(watcher.backbone.metrics.registry).decode()
         finally:
             await watcher.watching.close()
             await watcher.backbone.background.cancel()
@@ -88,6 +91,7 @@ async def test_jobs_are_followed_everywhere_and_of_pods_those_of_jobs_that_have_
     first_pods = next(number for number, each in enumerate(server.requests) if each.path == "/api/v1/pods")
     assert any(each.path == "/apis/batch/v1/jobs" for each in server.requests[:first_pods])
     assert (ready, report["checks"]["watch"]) == (True, {"state": "ok"})
+    assert "\nkubewitness_watcher_leading " in scraped
 
 
 async def test_reviews_are_taken_while_nobody_can_be_asked_about_jobs(tmp_path: Path) -> None:

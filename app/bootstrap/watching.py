@@ -31,6 +31,7 @@ class Watching:
     """
 
     def __init__(self, backbone: Backbone, *, alone: bool) -> None:
+        backbone.metrics.watching()
         self._backbone = backbone
         self._background = Background()
         self._worst: State = "unavailable" if alone else "degraded"
