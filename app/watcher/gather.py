@@ -13,13 +13,16 @@ import msgspec
 from app.core.actions import JobEnricher, JobEventsEnricher, JobInfoEnricher, JobPodEnricher
 from app.core.evidence import PodEvidence
 from app.core.job_events import EventLine, read_events
+from app.core.job_pods import trimmed
 from app.core.job_report import FailedJob, Note, Topic
 from app.core.jobs import Failure, JobHead, OwnerReference, failure, owner
+from app.core.label_selector import label_selector
 from app.core.raw import items, mapping
 from app.core.recorded_changes import RecordedChange, read_changes
 from app.core.redact import Redactor
 from app.kube.errors import ApiError
 from app.kube.handling import UNREADABLE
+from app.kube.turns import Turns
 from app.watcher.changes import RecentChanges
 from app.watcher.jobs import FailedCandidate
 
@@ -38,7 +41,6 @@ _PODS_WITH_EVENTS: Final = 5
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9](?:[-.A-Za-z0-9]*[A-Za-z0-9])?")
 """What a path is made of. The name of an owner is whatever the author of a Job wrote."""
 
-_LABEL: Final = re.compile(r"[-./\w]+=[-.\w]*", re.ASCII)
 _ODD: Final = (*UNREADABLE, RecursionError)
 
 
@@ -118,7 +120,9 @@ class _Gathering:
         self._redactor = self._redactor.knowing("Job", raw)
         enrichers = wanted(document)
         managed_by = owner(head)
-        pods = await self._pods(raw) if _wants(JobPodEnricher, enrichers) else ()
+        shows_pods = [each for each in enrichers if isinstance(each, JobPodEnricher)]
+        # Only what is shown of the logs: this may wait in memory for long, beside many others.
+        pods = trimmed(await self._pods(raw), shows_pods) if shows_pods else ()
         (events, pod_events), cron_job, changes = await asyncio.gather(
             self._events(pods) if _wants(JobEventsEnricher, enrichers) else _nothing(((), ())),
             self._cron_job(managed_by) if _wants(JobInfoEnricher, enrichers) else _nothing(None),
@@ -128,7 +132,7 @@ class _Gathering:
             document=document,
             failure=_failure(head, self._candidate.failed_at, self._redactor),
             events=events,
-            pods=tuple(pods),
+            pods=pods,
             pod_events=pod_events,
             cron_job=cron_job,
             owner=_owner_name(managed_by, self._candidate.namespace),
@@ -159,11 +163,11 @@ class _Gathering:
     async def _pods(self, job: dict[str, Any]) -> Sequence[PodEvidence]:
         """Show what the API server still has of the Job's Pods to who holds the evidence; return all of it."""
         uid = self._candidate.uid
-        labels = mapping(job, "spec", "selector", "matchLabels")
-        # What is left out does no harm: whose Pods they are is said by their owners.
-        terms = [term for key, value in labels.items() if _LABEL.fullmatch(term := f"{key}={value}")]
-        terms = terms or [f"job-name={self._candidate.name}"]
-        for pod in await self._list("pods", "Pods", {"labelSelector": ",".join(terms), "limit": _PODS}):
+        # What it leaves out does no harm: whose Pods they are is said by their owners.
+        selector = label_selector(mapping(job, "spec", "selector")) or f"job-name={self._candidate.name}"
+        turns = Turns()
+        for pod in await self._list("pods", "Pods", {"labelSelector": selector, "limit": _PODS}):
+            await turns.give()
             owners = items(_document(pod), "metadata", "ownerReferences")
             if any(isinstance(each, dict) and each.get("uid") == uid for each in owners):
                 self._evidence.seen(uid, pod)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from app.core.actions import JobEnricher, JobEventsEnricher, JobInfoEnricher, JobPodEnricher
-from app.core.evidence import PodEvidence
+from app.core.evidence import ContainerEvidence, Log, PodEvidence, Termination
 from app.core.job_report import FailedJob, blocks
 from app.core.redact import Redactor
 from app.kube.errors import ApiError
@@ -207,6 +207,38 @@ async def test_a_selector_says_what_the_job_says_and_nothing_else(world: World, 
     await world.gather(job(spec={"selector": {"matchLabels": labels}}))
 
     assert world.api.asked[0][1]["labelSelector"] == selector
+
+
+async def test_a_selector_of_expressions_alone_finds_the_pods_too(world: World) -> None:
+    expressions = [{"key": "app", "operator": "In", "values": ["import", "export"]}]
+
+    await world.gather(job(spec={"selector": {"matchExpressions": expressions}}))
+
+    assert world.api.asked[0][1]["labelSelector"] == "app in (import,export)"
+
+
+async def test_what_is_gathered_has_no_more_logs_than_are_shown(world: World) -> None:
+    ended = Termination(exit_code=1)
+    text = "x" * 32 * 1024
+    containers = tuple(ContainerEvidence(name=f"c{number}", run=1, ended=ended) for number in range(10))
+    logs = tuple(Log(container=each.name, run=run, text=text) for each in containers for run in (0, 1))
+    world.held.pods = [PodEvidence(uid=f"{n}", name=f"p{n}", containers=containers, logs=logs) for n in range(10)]
+
+    found = await world.gather(job())
+
+    assert 256 * 1024 <= sum(len(log.text) for each in found.pods for log in each.logs) <= (256 + 32) * 1024
+    untrimmed = msgspec.structs.replace(found, pods=tuple(world.held.pods))
+    assert blocks(JobPodEnricher(), found, AT) == blocks(JobPodEnricher(), untrimmed, AT)
+
+
+async def test_secret_parts_of_arguments_are_hidden_in_events(world: World) -> None:
+    containers = [{"name": "main", "args": ["--token=cmdlinesecret2"]}]
+    document = job(spec={"template": {"spec": {"containers": containers}}})
+    world.api.answers[EVENTS] = {"items": [{"type": "Warning", "reason": "Odd", "message": "bad cmdlinesecret2"}]}
+
+    found = await world.gather(document)
+
+    assert [each.message.startswith("bad redacted:") for each in found.events] == [True]
 
 
 async def test_logs_that_are_still_being_read_are_a_note_and_not_waited_for(world: World) -> None:
