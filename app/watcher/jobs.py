@@ -10,6 +10,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 import structlog
 
+from app.core.claims import LATE, Claim
 from app.core.jobs import JobHead, failure, is_finished
 from app.core.raw import moment
 from app.kube.handling import UNREADABLE
@@ -19,6 +20,8 @@ logger = structlog.get_logger(__name__)
 _heads: Final = msgspec.json.Decoder(JobHead)
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 """A failure's time is a part of how it is known, and must be the same at every look: the clock is no substitute."""
+
+_LATE: Final = timedelta(seconds=LATE)
 
 
 class FailedCandidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,16 @@ class FailedCandidate(msgspec.Struct, frozen=True, kw_only=True):
         return zlib.decompress(self.document) if self.document else b""
 
 
+def candidate_of(claim: Claim) -> FailedCandidate:
+    """Return what a claim says of a failure."""
+    return FailedCandidate(
+        uid=claim.uid,
+        namespace=claim.namespace,
+        name=claim.name,
+        failed_at=datetime.fromtimestamp(claim.failed_at, UTC),
+    )
+
+
 class Listener(Protocol):
     """Who is told what becomes of Jobs."""
 
@@ -53,10 +66,19 @@ class Listener(Protocol):
 
 
 class JobTracker:
-    """Follows Jobs. Memory grows with the Jobs that are open, never with those that are finished."""
+    """Follows Jobs. Memory grows with the Jobs that are open, never with those that are finished.
+
+    After a list, `too_old` is told how many Jobs failed unseen, and too long ago to be told: each once, whatever lists
+    follow.
+    """
 
     def __init__(
-        self, listener: Listener, max_age: timedelta, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        listener: Listener,
+        max_age: timedelta,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        too_old: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._listener = listener
         self._max_age = max_age
@@ -64,13 +86,11 @@ class JobTracker:
         self._open: set[str] = set()
         self._seen: set[str] | None = None
         self._listed_once = False
+        self._count_too_old = too_old
+        self._too_old = 0
+        self._watched_until = _EPOCH
         self.newest_too_old: datetime | None = None
         """When the newest of those Jobs failed that had failed too long ago to be told."""
-
-    @property
-    def open_jobs(self) -> int:
-        """The number of Jobs that are neither complete nor failed."""
-        return len(self._open)
 
     def is_open(self, uid: str) -> bool:
         """Say whether a Job is neither complete nor failed, as far as is known."""
@@ -79,6 +99,7 @@ class JobTracker:
     def begin(self) -> None:
         """Take note that a list begins."""
         self._seen = set()
+        self._too_old = 0
 
     def listed(self, item: msgspec.Raw) -> None:
         """Take a Job of a list."""
@@ -90,9 +111,15 @@ class JobTracker:
             self._close(uid)
         self._seen = None
         self._listed_once = True
+        self._watched_until = self._clock()
+        if self._too_old:
+            logger.info("failed jobs too old to be told", action="skip", count=self._too_old)
+            self._count_too_old(self._too_old)
+        self._too_old = 0
 
     def changed(self, event: Literal["ADDED", "MODIFIED", "DELETED"], item: msgspec.Raw) -> None:
         """Take a Job that came, changed or went."""
+        self._watched_until = self._clock()
         self._take(item, deleted=event == "DELETED")
 
     def _take(self, item: msgspec.Raw, *, deleted: bool = False) -> None:
@@ -123,6 +150,8 @@ class JobTracker:
         self._open.discard(job.metadata.uid)
         if self._clock() - at > self._max_age and not known:
             self.newest_too_old = max(at, self.newest_too_old or at)
+            # What failed while this process watched was handed over when it was seen.
+            self._too_old += self._seen is not None and at > self._watched_until + _LATE
             return
         self._listener.failed(
             FailedCandidate(

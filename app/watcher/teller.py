@@ -3,16 +3,20 @@
 A failure is told in three steps: its claim is written into the record that all replicas share, the entry with its
 findings is committed to the journal, and the claim is settled. Who crashes between them finds the claim again, and
 completes what the journal does not have; if nobody comes back for it, another replica does after a grace.
+
+While its disk takes nothing, a replica claims nothing, and soon gives up the lead. What it had claimed by then another
+tells after the grace; if the first one's disk takes the entry later after all, that failure is told twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Container, Mapping
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, Protocol
 
+import msgspec
 import structlog
 
 from app.audit.failed_jobs import FailureRules
@@ -23,8 +27,9 @@ from app.core.job_report import FailedJob
 from app.kube.backoff import Backoff
 from app.kube.errors import ApiError
 from app.store.journal import Journal
+from app.watcher.disk import DiskRefusesError
 from app.watcher.gatherings import Gatherings
-from app.watcher.jobs import FailedCandidate
+from app.watcher.jobs import FailedCandidate, candidate_of
 from app.watcher.reports import Reports
 
 logger = structlog.get_logger(__name__)
@@ -32,14 +37,21 @@ logger = structlog.get_logger(__name__)
 _GRACE: Final = 60
 """Seconds that a claim may stay open before another replica completes it: a crashed container is back by then."""
 
+_BEAT: Final = 10
+"""Seconds after which a leader renews its claims whose entries wait for the disk, well within the grace."""
+
+_PATIENCE: Final = timedelta(seconds=10)
+"""How long a leader waits for its disk, before it leaves the lead to a replica whose disk may be well."""
+
 _POLL_SECONDS: Final = 10.0
+_POLL_DISK_SECONDS: Final = 5.0
 _BREATH_SECONDS: Final = 0.1
 """Jobs fail in crowds: what fails meanwhile shares the writes to the record, of which each may be 200 KiB."""
 
 _WITH_DOCUMENT: Final = 2000
 """Failures that wait with their Job's document in memory; the Jobs of further ones are read again."""
 
-Result = Literal["told", "before_first_start", "elsewhere"]
+Result = Literal["told", "before_first_start", "elsewhere", "old"]
 
 
 class SharedRecord(Protocol):
@@ -66,7 +78,10 @@ class TellerObserver(Protocol):
 
 
 class Teller:
-    """Belongs to one event loop. `release(uid)` is called when nobody will ask for evidence of a Job any more."""
+    """Belongs to one event loop. `release(uid)` is called when nobody will ask for evidence of a Job any more.
+
+    `give_up_lead()` is called while this replica leads and its disk has taken nothing for some seconds.
+    """
 
     def __init__(
         self,
@@ -83,6 +98,7 @@ class Teller:
         max_age: timedelta,
         release: Callable[[str], None],
         observer: TellerObserver,
+        give_up_lead: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -97,6 +113,7 @@ class Teller:
         self._max_age = int(max_age.total_seconds())
         self._release = release
         self._observer = observer
+        self._give_up_lead = give_up_lead
         self._clock = clock
         self._wake = asyncio.Event()
         self._waiting: dict[str, FailedCandidate] = {}
@@ -122,6 +139,16 @@ class Teller:
         """The number of failures that are not told yet, or not known to be told by another replica."""
         return len(self._waiting)
 
+    @property
+    def is_able(self) -> bool:
+        """Whether the journal takes what is told."""
+        return self._reports.disk.refusal is None
+
+    @property
+    def hindered_since(self) -> datetime | None:
+        """Since when the journal takes nothing; None while it does."""
+        return self._reports.disk.refuses_since
+
     def waits_for(self, uid: str) -> bool:
         """Say whether this Job's failure is yet to be told."""
         return uid in self._waiting
@@ -135,9 +162,14 @@ class Teller:
             self._release(candidate.uid)
             return
         if len(self._waiting) >= _WITH_DOCUMENT:
-            candidate = _without_document(candidate)
+            candidate = msgspec.structs.replace(candidate, document=b"")
         self._waiting[candidate.uid] = candidate
         self._wake.set()
+
+    def too_old(self, count: int) -> None:
+        """Count failures that nobody saw before they were too old to be told."""
+        for _ in range(count):
+            self._observer.decided("old")
 
     def lead(self) -> None:
         """Look anew and at once: this replica has begun to lead."""
@@ -150,6 +182,7 @@ class Teller:
             while True:
                 await self._guarded_round()
         finally:
+            self._reports.disk.close()
             await self._gatherings.close()
 
     async def _guarded_round(self) -> None:
@@ -164,7 +197,7 @@ class Teller:
             logger.exception("failed jobs not told yet", action="bug", waiting=len(self._waiting))
             await self._rest(f"a fault that the log tells: {type(error).__name__}")
         else:
-            self.last_error = None
+            self.last_error = self._reports.disk.look()
             self._backoff.reset()
             await self._more()
 
@@ -176,7 +209,7 @@ class Teller:
 
     async def _more(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_SECONDS):
+            async with asyncio.timeout(_POLL_SECONDS if self.is_able else _POLL_DISK_SECONDS):
                 await self._wake.wait()
                 await self._pause(_BREATH_SECONDS)
         self._wake.clear()
@@ -188,10 +221,29 @@ class Teller:
         self.recalled.set()
         self._forget_told()
         if self._is_leading():
-            left = self._left()
-            self._gatherings.begin(each for each in self._waiting.values() if self._is_ours(each, left))
-            await self._tell(left)
+            await self._work()
         await self._settle()
+
+    async def _work(self) -> None:
+        """Tell what is to be told; while the disk takes nothing, keep what was claimed, but not for long."""
+        if self._reports.disk.look() is not None:
+            return await self._hold_out()
+        left = self._left()
+        self._gatherings.begin(each for each in self._waiting.values() if self._is_ours(each, left))
+        return await self._tell(left)
+
+    async def _hold_out(self) -> None:
+        await self._renew()
+        if self.hindered_since is not None and self._clock() - self.hindered_since >= _PATIENCE:
+            await self._give_up_lead()
+
+    async def _renew(self) -> None:
+        """Show that who claimed what waits for the disk is alive: nobody is to take it for an orphan."""
+        now = _seconds(self._clock())
+        mine = claims.held_by(self._known, self._identity) if self._known else ()
+        due = [each for each in mine if each.at <= now - _BEAT and self._reports.is_queued(each.uid)]
+        if due:
+            await self._update(lambda found: claims.take_over(found, due, self._identity, now)[0])
 
     async def _look(self) -> bool:
         """Know the record as it is; say no where there is none, and another is to begin it."""
@@ -250,18 +302,21 @@ class Teller:
         if self._waiting.pop(uid, None) is not None:
             self._observer.decided(result)
         self._gatherings.drop(uid)
+        self._reports.drop(uid)
         self._release(uid)
 
     async def _recall(self) -> None:
         """Settle the claims whose entry is in this journal; the others wait, whoever is to tell them."""
         known = self._known.claims if self._known else ()
         claimed = [each for each in known if each.uid not in self._committed]
-        for uid in await self._reports.recorded(claimed):
-            self._committed.add(uid)
-            self._let_go(uid, "told")
+        # Where the disk cannot be asked, nothing is told in this round, so that nobody needs to know.
+        with contextlib.suppress(DiskRefusesError):
+            for uid in await self._reports.recorded(claimed):
+                self._committed.add(uid)
+                self._let_go(uid, "told")
         for claim in claimed:
             if claim.uid not in self._committed:
-                self._waiting.setdefault(claim.uid, _candidate(claim))
+                self._waiting.setdefault(claim.uid, candidate_of(claim))
 
     def _left(self) -> dict[str, Claim]:
         """Return the claims that are ours to complete: our own, and those of replicas that did not come back."""
@@ -285,7 +340,8 @@ class Teller:
         ready = {uid: each for uid, each in gathered.items() if self._is_ours(self._waiting[uid], left)}
         if not ready:
             return
-        wanted = sorted((self._claim(self._waiting[uid]) for uid in ready if uid not in left), key=_age)
+        new = (self._claim(self._waiting[uid]) for uid in ready if uid not in left)
+        wanted = sorted(new, key=lambda each: each.failed_at)
         orphans = [left[uid] for uid in ready if uid in left]
         won: tuple[str, ...] = ()
         withheld: dict[str, set[str]] = {}
@@ -294,13 +350,14 @@ class Teller:
             nonlocal won
             now = _seconds(self._clock())
             changed, taken = claims.take_over(found, orphans, self._identity, now)
-            changed, new = claims.claim(changed, wanted)
-            for uid in new:
+            changed, fresh = claims.claim(changed, wanted)
+            for uid in fresh:
                 changed, withheld[uid] = self._reports.reserved(changed, ready[uid])
-            won = (*taken, *new)
+            won = (*taken, *fresh)
             return claims.pruned(changed, now, self._remembered(now))
 
         await self._update(change)
+        _log_taken(each for each in orphans if each.uid in won)
         await asyncio.gather(*(self._commit(uid, ready[uid], withheld.get(uid, ())) for uid in won))
 
     def _remembered(self, now: int) -> int:
@@ -336,24 +393,7 @@ def _seconds(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
-def _age(claim: Claim) -> int:
-    return claim.failed_at
-
-
-def _candidate(claim: Claim) -> FailedCandidate:
-    return FailedCandidate(
-        uid=claim.uid,
-        namespace=claim.namespace,
-        name=claim.name,
-        failed_at=datetime.fromtimestamp(claim.failed_at, UTC),
-    )
-
-
-def _without_document(candidate: FailedCandidate) -> FailedCandidate:
-    return FailedCandidate(
-        uid=candidate.uid,
-        namespace=candidate.namespace,
-        name=candidate.name,
-        failed_at=candidate.failed_at,
-        listed=candidate.listed,
-    )
+def _log_taken(taken: Iterable[Claim]) -> None:
+    for each in taken:
+        who = {"uid": each.uid, "namespace": each.namespace, "name": each.name}
+        logger.info("claim taken over", action="tell", owner=each.by, **who)

@@ -234,6 +234,7 @@ class Replica:
         self.identity = identity
         self.now = NOW
         self.leading = True
+        self.given_up = 0
         self.newest_too_old: datetime | None = None
         self.results: list[Result] = []
         self.silent: list[str] = []
@@ -258,6 +259,7 @@ class Replica:
             max_age=HOUR,
             release=self._release,
             observer=self,
+            give_up_lead=self._give_up_lead,
             clock=lambda: self.now,
             pause=self._pause,
         )
@@ -274,6 +276,11 @@ class Replica:
 
     def _release(self, uid: str) -> None:
         self.released.append(uid)
+        self.signal.touch()
+
+    async def _give_up_lead(self) -> None:
+        self.given_up += 1
+        self.leading = False
         self.signal.touch()
 
     async def _pause(self, seconds: float) -> None:

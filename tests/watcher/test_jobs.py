@@ -63,7 +63,9 @@ class Heard:
 class Tracked:
     def __init__(self, max_age: timedelta = HOUR) -> None:
         self.heard = Heard()
-        self.tracker = JobTracker(self.heard, max_age, lambda: NOW)
+        self.now = NOW
+        self.too_old: list[int] = []
+        self.tracker = JobTracker(self.heard, max_age, lambda: self.now, too_old=self.too_old.append)
 
     def lists(self, *jobs: msgspec.Raw) -> None:
         self.tracker.begin()
@@ -88,7 +90,6 @@ def test_a_job_that_runs_is_open_and_is_said_to_be_once(tracked: Tracked) -> Non
 
     assert tracked.said == [("opened", "uid-import")]
     assert tracked.tracker.is_open("uid-import")
-    assert tracked.tracker.open_jobs == 1
 
 
 def test_a_job_that_fails_is_handed_over_as_it_was_seen(tracked: Tracked) -> None:
@@ -117,7 +118,7 @@ def test_a_job_that_is_deleted_while_it_runs_is_decided(tracked: Tracked) -> Non
     tracked.tracker.changed("DELETED", job())
 
     assert tracked.said[1:] == [("decided", "uid-import")]
-    assert tracked.tracker.open_jobs == 0
+    assert not tracked.tracker.is_open("uid-import")
 
 
 def test_a_failure_of_which_only_the_deletion_is_seen_is_handed_over(tracked: Tracked) -> None:
@@ -166,7 +167,9 @@ def test_a_list_makes_up_for_events_that_were_missed(tracked: Tracked) -> None:
         ("failed", "uid-fails"),
         ("opened", "uid-new"),
     ]
-    assert tracked.tracker.open_jobs == 2
+    assert [
+        name for name in ("runs", "fails", "completes", "vanishes", "new") if tracked.tracker.is_open(f"uid-{name}")
+    ] == ["runs", "new"]
 
 
 def test_a_list_that_breaks_off_takes_nothing_for_gone(tracked: Tracked) -> None:
@@ -215,6 +218,39 @@ def test_what_failed_too_long_ago_is_not_handed_over_and_the_newest_is_remembere
 
     assert tracked.said == []
     assert tracked.tracker.newest_too_old == datetime(2026, 11, 22, 10, 59, 59, tzinfo=UTC)
+
+
+def old(name: str, at: str = "2026-11-22T10:00:00Z") -> msgspec.Raw:
+    return job(name, condition("Failed", at))
+
+
+def test_what_failed_too_long_ago_is_counted_once_however_often_it_is_listed(tracked: Tracked) -> None:
+    tracked.tracker.begin()
+    tracked.tracker.listed(old("first"))
+    tracked.lists(old("first"), old("second"), job("import", FAILED))
+    tracked.tracker.changed("MODIFIED", old("first"))
+    tracked.lists(old("first"), old("second"))
+
+    assert tracked.too_old == [2]
+
+
+def test_what_was_handed_over_is_not_counted_when_it_has_grown_old(tracked: Tracked) -> None:
+    tracked.lists(job("listed", FAILED))
+    tracked.now = NOW + timedelta(minutes=1)
+    tracked.tracker.changed("ADDED", old("watched", "2026-11-22T12:00:30Z"))
+    tracked.now = NOW + 3 * HOUR
+    tracked.lists(job("listed", FAILED), old("watched", "2026-11-22T12:00:30Z"))
+
+    assert tracked.too_old == []
+
+
+def test_what_grew_old_while_the_api_server_was_away_is_counted_once(tracked: Tracked) -> None:
+    tracked.lists()
+    tracked.now = NOW + 3 * HOUR
+    for _ in range(2):
+        tracked.lists(old("unseen", "2026-11-22T12:30:00Z"))
+
+    assert tracked.too_old == [1]
 
 
 def test_a_job_that_was_open_is_handed_over_whenever_it_failed_so_that_its_evidence_is_let_go(
@@ -277,7 +313,6 @@ def test_nothing_is_kept_of_jobs_that_ended() -> None:
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert tracked.tracker.open_jobs == 0
     assert grown < 20_000
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,14 @@ import structlog
 
 from app.core.claims import LATE
 from app.kube.errors import ApiError
+from app.watcher import disk
 from app.watcher.gatherings import AT_ONCE, MOST
 from tests.store.observed import Observer, impatient, locked
 from tests.watcher.tellers import (
     HOUR,
     NOW,
     PLAYBOOKS,
+    Replica,
     Stored,
     at_work,
     candidate,
@@ -244,6 +249,26 @@ async def test_another_replica_takes_over_what_a_crash_left(
         assert other.entries == told
 
 
+async def test_the_log_says_what_was_told_and_what_was_taken_over(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with at_work(tmp_path, Stored(claimed(candidate(), by="b", at=NOW - HOUR))) as replica:
+            await replica.told()
+            (document,) = documents(replica.journal.path)
+
+    said = {each["event"]: each for each in logs if each["log_level"] == "info"}
+    who = {"uid": "uid-import", "namespace": "shop", "name": "import", "action": "tell", "log_level": "info"}
+    assert said["claim taken over"] == {**who, "event": "claim taken over", "owner": "b"}
+    told = {"event": "failed job told", "entry": document["id"], "findings": 1, "sinks": 1}
+    assert said["failed job told"] == {**who, **told}
+
+
+async def test_failures_that_are_too_old_are_counted(tmp_path: Path, stored: Stored) -> None:
+    async with at_work(tmp_path, stored) as replica:
+        replica.teller.too_old(2)
+
+        assert replica.results == ["old", "old"]
+
+
 async def test_a_claim_of_another_is_let_alone_for_a_minute(tmp_path: Path) -> None:
     async with at_work(tmp_path, stored := Stored(claimed(candidate(), by="z"))) as replica:
         replica.teller.failed(candidate())
@@ -375,18 +400,164 @@ async def test_what_the_disk_does_not_take_at_once_is_settled_when_it_has(tmp_pa
         assert replica.entries == ["import"]
 
 
+@asynccontextmanager
+async def refusing(replica: Replica) -> AsyncIterator[None]:
+    """Let the disk of a replica take nothing meanwhile, and wait until its journal knows."""
+    await impatient(replica.journal)
+    replica.journal._observer = observer = Observer()
+    with locked(replica.journal.path):
+        unwanted = asyncio.create_task(replica.journal.call(lambda _: None))
+        await observer.failure()
+        yield
+    await unwanted
+
+
+async def test_while_the_disk_refuses_nothing_is_claimed_and_that_is_said(tmp_path: Path, stored: Stored) -> None:
+    async with at_work(tmp_path, stored) as replica:
+        async with refusing(replica):
+            replica.teller.failed(candidate())
+            await replica.looks()
+            assert stored.record == record()
+            assert replica.teller.last_error == "the journal cannot be written: database is locked"
+            assert (replica.teller.is_able, replica.teller.hindered_since) == (False, NOW)
+        replica.teller.lead()
+        await replica.told()
+        await replica.looks()
+
+        assert replica.entries == ["import"]
+        hindered: tuple[str | None, datetime | None] = (replica.teller.last_error, replica.teller.hindered_since)
+        assert hindered == (None, None)
+
+
+async def test_a_leader_whose_disk_refuses_for_long_gives_up_the_lead_once(tmp_path: Path, stored: Stored) -> None:
+    async with at_work(tmp_path, stored) as replica, refusing(replica):
+        await replica.looks()
+        replica.now += timedelta(seconds=9)
+        await replica.looks()
+        assert replica.given_up == 0
+        replica.now += timedelta(seconds=1)
+        await replica.looks()
+        await replica.looks()
+
+        assert replica.given_up == 1
+
+
+async def test_another_replica_tells_what_the_one_whose_disk_refuses_leaves(tmp_path: Path, stored: Stored) -> None:
+    async with at_work(tmp_path / "a", stored) as here, at_work(tmp_path / "b", stored, identity="b") as there:
+        there.leading = False
+        async with refusing(here):
+            for replica in (here, there):
+                replica.teller.failed(candidate())
+            await here.looks()
+            here.now += timedelta(seconds=10)
+            await here.looks()
+            there.leading = here.given_up == 1
+            there.teller.lead()
+            await there.told()
+            await here.looks()
+
+        assert (here.entries, there.entries) == ([], ["import"])
+        assert here.results == ["elsewhere"]
+
+
+async def test_what_waits_for_the_disk_of_a_leader_is_no_orphan_and_is_told_once(
+    tmp_path: Path, stored: Stored
+) -> None:
+    async with at_work(tmp_path, stored) as replica:
+        append, began = replica.journal.append, asyncio.Event()
+
+        async def late(record: Any) -> Any:
+            replica.journal.last_error = "the disk is full"
+            answer = await append(record)
+            began.set()
+            return answer
+
+        replica.journal.append = late  # type: ignore[method-assign]
+        await impatient(replica.journal)
+        with locked(replica.journal.path):
+            replica.teller.failed(candidate())
+            await began.wait()
+            replica.now += timedelta(seconds=9)
+            await replica.looks()
+            assert claim_times(stored) == [NOW]
+            for _ in range(3):
+                replica.now, replica.leading = replica.now + timedelta(seconds=30), True
+                await replica.looks()
+                assert claim_times(stored) == [replica.now]
+        with structlog.testing.capture_logs() as logs:
+            replica.teller.lead()
+            await replica.told()
+
+        assert replica.entries == ["import"]
+        assert [(each["event"], each["name"]) for each in logs if "told" in each["event"]] == [
+            ("failed job told", "import")
+        ]
+
+
+async def test_a_disk_that_does_not_answer_holds_up_no_round_and_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "STALLED", 0.05)
+    free = threading.Event()
+    async with at_work(tmp_path, Stored(claimed(candidate(), by="a")), begin=False) as replica:
+        call, asked = replica.journal.call, 0
+
+        async def counted(work: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return await call(work)
+
+        replica.journal.call = counted  # type: ignore[method-assign]
+        stalled = asyncio.create_task(call(lambda _: free.wait(10)))
+        replica.begin()
+        for _ in range(3):
+            await replica.looks()
+        assert replica.teller.last_error == "the journal's disk does not answer"
+        assert (asked, replica.gathering.begun) == (1, [])
+
+        free.set()
+        await stalled
+        replica.teller.lead()
+        await replica.told()
+        assert replica.entries == ["import"]
+
+
+def claim_times(stored: Stored) -> list[datetime]:
+    assert stored.record is not None
+    return [datetime.fromtimestamp(each.at, UTC) for each in stored.record.claims]
+
+
 async def test_what_the_journal_has_no_room_for_is_told_when_it_has(tmp_path: Path, stored: Stored) -> None:
     async with at_work(tmp_path, stored, journal={"max_pending_bytes": 0}) as replica:
         replica.teller.failed(candidate())
-        await replica.until(lambda: replica.shared.count("update") == 1)
         await replica.looks()
-        assert (replica.entries, replica.results, replica.is_settled) == ([], [], False)
+        assert stored.record == record()
+        assert replica.teller.last_error == "the journal has no room for what waits to be written"
 
         replica.journal._max_pending_bytes = 1000000
         replica.teller.lead()
         await replica.told()
 
         assert replica.entries == ["import"]
+
+
+async def test_what_the_journal_lost_is_told_again(tmp_path: Path, stored: Stored) -> None:
+    async with at_work(tmp_path, stored) as replica:
+        replica.journal.append, append = lose, replica.journal.append  # type: ignore[method-assign,assignment]
+        replica.teller.failed(candidate())
+        await replica.until(lambda: replica.shared.count("update") == 1)
+        await replica.looks()
+        assert (replica.entries, replica.results, replica.is_settled) == ([], [], False)
+
+        replica.journal.append = append  # type: ignore[method-assign]
+        replica.teller.lead()
+        await replica.told()
+
+        assert replica.entries == ["import"]
+
+
+async def lose(_record: Any) -> Any:
+    return "lost"
 
 
 RATE_LIMITED = PLAYBOOKS.replace("on_job_failure: {}", "on_job_failure: {rate_limit: 600}")
@@ -423,11 +594,11 @@ async def test_a_finding_that_is_withheld_counts_once_its_entry_is_kept(tmp_path
             replica.gathering.fields[f"night-{number}"] = {"owner": "CronJob shop/night"}
         replica.teller.failed(candidate("night-1"))
         await replica.told()
-        room, replica.journal._max_pending_bytes = replica.journal._max_pending_bytes, 0
+        replica.journal.append, append = lose, replica.journal.append  # type: ignore[method-assign,assignment]
         replica.teller.failed(candidate("night-2"))
         await replica.until(lambda: not replica.is_settled)
         await replica.looks()
-        replica.journal._max_pending_bytes = room
+        replica.journal.append = append  # type: ignore[method-assign]
         replica.teller.lead()
         await replica.told(2)
 
