@@ -101,7 +101,8 @@ class Metrics:
         self.leading = Gauge("kubewitness_watcher_leading", "1 if this replica tells failed Jobs.", registry=None)
         self.failed_jobs = Counter(
             "kubewitness_failed_jobs",
-            "Failed Jobs. result: told, elsewhere (another replica told it), before_first_start.",
+            "Failed Jobs. result: told, elsewhere (another replica told it), before_first_start, old (failed longer ago"
+            " than --failed-job-max-age-seconds when it was first seen).",
             ["result"],
             registry=r,
         )
