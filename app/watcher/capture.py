@@ -216,7 +216,7 @@ class Capture:
 
     async def _read(self, uid: str, reading: Reading, todo: Round) -> None:
         wanted = reading.wanted
-        if todo.is_full:
+        if todo.room(wanted.container, wanted.run) <= 0:
             todo.add(not_kept(wanted.container, wanted.run))
             return
         log = await self._reader.read(reading, lambda: self._is_gone(uid))

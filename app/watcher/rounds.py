@@ -25,19 +25,17 @@ class Round:
         self._held = 0
 
     @property
-    def is_full(self) -> bool:
-        """Say whether no further log has room."""
-        return sum(self._sizes.values()) >= self._limit
-
-    @property
     def is_step(self) -> bool:
         """Say whether it is time to hold what was read: as many logs as were held before in this round."""
         return len(self._read) > self._held
 
+    def room(self, container: str, run: int) -> int:
+        """Return how many bytes this log may have; one that is held already, and is read again, keeps its place."""
+        return self._limit - sum(self._sizes.values()) + self._sizes.get((container, run), 0)
+
     def add(self, log: Log) -> None:
         """Take a log that was read, or its end where there is no room for more."""
-        key = log.container, log.run
-        room = self._limit - sum(self._sizes.values()) + self._sizes.get(key, 0)
+        key, room = (log.container, log.run), self.room(log.container, log.run)
         if log.text and _size(log) > room:
             text, _ = tail(log.text, log.text.count("\n") + 1, room)
             log = msgspec.structs.replace(log, text=text, cut=True) if text else not_kept(log.container, log.run)
