@@ -197,6 +197,16 @@ def pruned(record: Record, now: int, max_age: int, limit: int = MOST_MARKS) -> R
     return _shortened(rest, room)
 
 
+def flaw(record: Record | None, now: int) -> str | None:
+    """Say what is wrong with a record in which even what is yet to fail counts as told."""
+    if record is None or record.since <= now + LATE:
+        return None
+    return (
+        f"all that fails in the next {record.since - now} s counts as told: a clock was wrong when the record was "
+        "written, or is now; to begin anew, stop all replicas and delete the Lease of the record"
+    )
+
+
 def limit_key(playbook: str, owner: str) -> str:
     """Return the key of the rate limit of a playbook about one owner: a digest, so that its size is known."""
     # Each part is told from the other by its length, whatever characters it has.

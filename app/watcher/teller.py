@@ -197,7 +197,7 @@ class Teller:
             logger.exception("failed jobs not told yet", action="bug", waiting=len(self._waiting))
             await self._rest(f"a fault that the log tells: {type(error).__name__}")
         else:
-            self.last_error = self._reports.disk.look()
+            self.last_error = self._reports.disk.look() or claims.flaw(self._known, _seconds(self._clock()))
             self._backoff.reset()
             await self._more()
 

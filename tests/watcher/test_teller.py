@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from app.core.claims import LATE
+from app.core.claims import LATE, Record
 from app.kube.errors import ApiError
 from app.watcher import disk
 from app.watcher.gatherings import AT_ONCE, MOST
@@ -117,6 +117,17 @@ async def test_a_job_whose_failure_lies_in_the_future_at_the_first_start_silence
 
         assert replica.entries == ["after"]
         assert [each["since"] for each in logs if "begun" in each["event"]] == [int(NOW.timestamp()) - LATE]
+
+
+async def test_a_record_that_takes_the_future_for_told_is_an_error_that_shows(tmp_path: Path) -> None:
+    async with at_work(tmp_path, Stored(Record(since=int(NOW.timestamp()) + 3600))) as replica:
+        await replica.looks()
+        assert replica.teller.last_error is not None
+        assert replica.teller.last_error.startswith("all that fails in the next 3600 s counts as told: a clock was")
+
+        replica.now += HOUR
+        await replica.looks()
+        assert replica.teller.last_error is None
 
 
 async def test_what_failed_before_is_told_where_another_replica_was_first_and_did_not_see_it(tmp_path: Path) -> None:
