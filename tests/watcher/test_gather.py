@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -215,6 +217,29 @@ async def test_a_selector_of_expressions_alone_finds_the_pods_too(world: World) 
     await world.gather(job(spec={"selector": {"matchExpressions": expressions}}))
 
     assert world.api.asked[0][1]["labelSelector"] == "app in (import,export)"
+
+
+async def test_many_pods_leave_turns_to_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.api.answers[PODS] = {"items": [pod(f"p{number}", "uid-1") for number in range(20)]}
+    shown_at_turns: set[int] = set()
+
+    def slow(job_uid: str, item: msgspec.Raw) -> None:
+        until = time.perf_counter() + 0.004
+        while time.perf_counter() < until:
+            pass
+        world.held.shown.append((job_uid, ""))
+
+    async def others() -> None:
+        while len(world.held.shown) < 20:
+            shown_at_turns.add(len(world.held.shown))
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(world.held, "seen", slow)
+    beside = asyncio.create_task(others())
+    await world.gather(job())
+    await beside
+
+    assert len(shown_at_turns) > 3
 
 
 async def test_what_is_gathered_has_no_more_logs_than_are_shown(world: World) -> None:
