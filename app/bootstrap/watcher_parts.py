@@ -44,6 +44,9 @@ PODS_OF_JOBS: Final = "job-name"
 
 RECORD: Final = "failed-jobs"
 _MEASURE_SECONDS: Final = 5.0
+_STEP_DOWN_SECONDS: Final = 30.0
+"""How long a replica whose disk takes nothing leaves the lead to others before it tries again."""
+
 _SILENCE_SECONDS: Final = 120.0
 """Bookmarks come about every minute: after two without a byte the watch does not do its work."""
 
@@ -103,7 +106,7 @@ class WatcherParts:
             api, backbone.journal, rules.redactor, self._is_open, limits=self._limits(), observer=self._observer
         )
         self._teller = self._new_teller(rules, self._record(namespace))
-        self._tracker = JobTracker(_Listener(self._capture, self._teller), self._max_age)
+        self._tracker = JobTracker(_Listener(self._capture, self._teller), self._max_age, too_old=self._teller.too_old)
         self._jobs = Watch(api, JOBS, self._tracker, name="jobs", observer=self._observer)
         self._pods = Watch(
             api,
@@ -162,6 +165,7 @@ class WatcherParts:
             max_age=self._max_age,
             release=self._capture.decided,
             observer=self._observer,
+            give_up_lead=lambda: self.election.step_down(_STEP_DOWN_SECONDS),
         )
 
     async def _follow_pods(self) -> None:
