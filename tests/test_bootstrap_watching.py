@@ -13,6 +13,7 @@ from prometheus_client import generate_latest
 
 from app.bootstrap.auditor import Auditor
 from app.bootstrap.watcher import Watcher
+from app.bootstrap.watcher_parts import identity
 from app.settings import Settings, WatchSettings
 from app.tls.files import ensure_dev_certificates
 from tests.kube.api_server import ApiServer, Exchange, document, failure, serving
@@ -123,3 +124,12 @@ async def test_a_watcher_that_ended_leaves_the_server_ready(tmp_path: Path) -> N
 def watched(auditor: Auditor) -> dict[str, str]:
     check: dict[str, str] = auditor.backbone.health.report()[1]["checks"]["watch"]
     return check
+
+
+def test_a_replica_keeps_its_name_and_no_other_has_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+
+    names = [identity(tmp_path / name) for name in ("a", "b", "a")]
+
+    assert names[0] == names[2] != names[1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import secrets
 import socket
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -24,7 +25,6 @@ from app.kube.client import KubernetesApi
 from app.kube.lease import Election
 from app.kube.shared_record import Format, SharedRecord
 from app.kube.watching import Watch, WatchObserver
-from app.settings import CommonSettings
 from app.telemetry.metrics import Metrics
 from app.watcher.capture import Capture
 from app.watcher.changes import RecentChanges, in_journal, of_server
@@ -98,7 +98,7 @@ class WatcherParts:
         self._api = api
         self._observer = _Observer(backbone.metrics)
         self._max_age = timedelta(seconds=settings.failed_job_max_age_seconds)
-        self._identity = identity(settings)
+        self._identity = identity(settings.data_dir)
         namespace = settings.lease_namespace or api.namespace
         self.election = Election(api, namespace=namespace, name=settings.lease_name, identity=self._identity)
         rules = self._rules(backbone.config.current)
@@ -257,10 +257,16 @@ class WatcherParts:
         return Check("ok")
 
 
-def identity(settings: CommonSettings) -> str:
+def identity(folder: Path) -> str:
     """Return the name of this replica: the same after a restart, so that it goes on with what it has begun.
 
-    The folder's inode tells two Pods apart that have the host's network, and so one host name, and one path.
+    Its second half is kept in the data folder: Pods with the host's network may share host name and path.
     """
-    folder = f"{settings.data_dir.absolute()}\n{settings.data_dir.stat().st_ino}"
-    return f"{socket.gethostname()}_{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
+    path = folder / "replica"
+    known = path.read_text("ascii").strip() if path.is_file() else ""
+    if not known:
+        known = secrets.token_hex(4)
+        draft = path.with_suffix(".new")
+        draft.write_text(known, "ascii")
+        draft.replace(path)
+    return f"{socket.gethostname()}_{known}"
