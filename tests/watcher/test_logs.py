@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from app.core.evidence import WantedLog
 from app.core.redact import Redactor
-from app.watcher.logs import redacted
+from app.watcher.logs import LogLimits, LogReader, Reading, redacted
 from tests.builders import KEY
+from tests.watcher.pods import Logs
 
 REDACTOR = Redactor(KEY)
 BODY = "Zm9vYmFyYmF6cXV4\n" * 5
@@ -41,3 +45,25 @@ def test_the_end_of_a_key_whose_beginning_was_not_read_is_left_out(cut: bool) ->
 
 def test_what_is_no_text_is_kept_as_far_as_it_is() -> None:
     assert redacted(b"ok \xff\xfe\n", REDACTOR, cut=False) == "ok \ufffd\ufffd\n"
+
+
+class Noting(Redactor):
+    """Notes in which thread it works."""
+
+    threads: set[int]
+
+    def text(self, text: str) -> str:
+        self.threads = {threading.get_ident()}
+        return super().text(text)
+
+
+async def test_nobody_else_in_the_event_loop_waits_for_the_search_of_a_log() -> None:
+    redactor = Noting(KEY)
+    wanted = WantedLog("app", 0)
+
+    log = await LogReader(Logs(), redactor, LogLimits()).read(
+        Reading(namespace="shop", pod="crash-1", wanted=wanted, ended=True), lambda: False
+    )
+
+    assert log.text == "app of crash-1\n"
+    assert threading.get_ident() not in redactor.threads
