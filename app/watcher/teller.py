@@ -98,7 +98,7 @@ class Teller:
         max_age: timedelta,
         release: Callable[[str], None],
         observer: TellerObserver,
-        give_up_lead: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0),
+        give_up_lead: Callable[[], Awaitable[None]],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
