@@ -156,7 +156,8 @@ def wanted_logs(pod: PodEvidence) -> tuple[WantedLog, ...]:
     if pod.gone or not in_trouble(pod):
         return ()
     held = {(log.container, log.run): log.whole_run for log in pod.logs}
-    return tuple(wanted for each in failed_first(pod.containers) for wanted in _wanted(each, held))
+    is_over = pod.phase == "Succeeded"  # seen perhaps before its containers were seen to end
+    return tuple(wanted for each in failed_first(pod.containers) for wanted in _wanted(each, held, is_over=is_over))
 
 
 def merge(held: PodEvidence, live: PodEvidence) -> PodEvidence:
@@ -269,10 +270,13 @@ def _failed(end: Termination | None) -> bool:
     return end is not None and end.exit_code != 0
 
 
-def _wanted(container: ContainerEvidence, held: Mapping[tuple[str, int], bool]) -> Iterator[WantedLog]:
+def _wanted(
+    container: ContainerEvidence, held: Mapping[tuple[str, int], bool], *, is_over: bool
+) -> Iterator[WantedLog]:
     name, run = container.name, container.run
     whole = held.get((name, run))
-    if (container.ended and not whole) or (container.state == "running" and whole is None):
+    has_run = container.state == "running"
+    if (container.ended and not whole) or (has_run and (whole is None or (is_over and not whole))):
         yield WantedLog(name, run)
     if run and _failed(container.ended_before) and not held.get((name, run - 1)):
         yield WantedLog(name, run - 1, previous=True)

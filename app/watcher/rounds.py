@@ -75,7 +75,7 @@ def _readings(sighting: Sighting, pod: PodEvidence) -> Iterator[Reading]:
             namespace=sighting.namespace,
             pod=pod.name,
             wanted=wanted,
-            ended=wanted.previous or wanted.container in ended,
+            ended=wanted.previous or wanted.container in ended or pod.phase == "Succeeded",
             redactor=sighting.redactor,
         )
 

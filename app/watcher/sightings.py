@@ -51,13 +51,15 @@ class Glimpse(msgspec.Struct, frozen=True):
         metadata = {key: value for key, value in mapping(self.document, "metadata").items() if key != "managedFields"}
         knowing = redactor.knowing("Pod", {"metadata": metadata, "spec": self.document.get("spec")})
         pod = evidence_of(self.document, knowing, gone=self.pod.gone)
+        pod = msgspec.structs.replace(pod, phase=self.pod.phase)
         return Sighting(job_uid, string(self.document, "metadata", "namespace"), pod, knowing)
 
 
 def glimpse_of(item: bytes | msgspec.Raw, *, gone: bool) -> Glimpse | None:
     """Return a first look at a Pod that can be read. `gone` says that the watch showed it for the last time.
 
-    The watch leaves out Pods that succeeded: one that does so while nobody asked for its deletion left the view alone.
+    The watch leaves out Pods that succeeded: one that does so is shown for the last time as it was before, running,
+    and is not gone. Whoever deletes a Pod leaves a time in it; one that failed cannot succeed any more.
     """
     try:
         document = msgspec.json.decode(item)
@@ -65,8 +67,8 @@ def glimpse_of(item: bytes | msgspec.Raw, *, gone: bool) -> Glimpse | None:
         logger.warning("pod not understood", action="skip", error=str(error))
         return None
     pod = evidence_of(document, None, gone=gone)
-    if gone and pod.phase == "Succeeded" and not pod.deleted_at:
-        pod = msgspec.structs.replace(pod, gone=False)
+    if gone and pod.phase != "Failed" and not pod.deleted_at:
+        pod = msgspec.structs.replace(pod, phase="Succeeded", gone=False)
     return Glimpse(document, pod) if pod.uid else None
 
 

@@ -376,15 +376,31 @@ async def test_the_logs_that_are_held_are_those_that_are_shown(watcher: Watcher)
     assert [pod.name for pod in held if pod.logs] == ["crash-0", "crash-3", "crash-4"]
 
 
-async def test_a_pod_that_succeeds_leaves_the_view_and_is_not_gone(watcher: Watcher) -> None:
+async def test_a_pod_that_succeeds_leaves_the_view_as_it_was_and_is_not_gone(watcher: Watcher) -> None:
     watcher.logs.say("working\n", "working\ndone\n")
-    await watcher.sees(pod(container(RUNNING, run=1, last=ended(1))))
+    last_seen = pod(container(RUNNING, run=1, last=ended(1)))
+    await watcher.sees(last_seen)
 
-    await watcher.sees(pod(container(ended(0), run=1, last=ended(1)), phase="Succeeded"), event="DELETED")
+    await watcher.sees(last_seen, event="DELETED")
 
     [held] = await watcher.held()
-    assert not held.gone
+    assert (held.phase, held.gone) == ("Succeeded", False)
     assert held.logs[-1] == Log(container="app", run=1, text="working\ndone\n", whole_run=True)
+
+    watcher.capture.seen("job", pod(container(ended(0), run=1, last=ended(1)), phase="Succeeded"))
+    await watcher.capture.settled("job", 5)
+
+    [held] = await watcher.held()
+    assert (held.phase, held.gone, held.containers[0].state) == ("Succeeded", False, "terminated")
+    assert held.logs[-1] == Log(container="app", run=1, text="working\ndone\n", whole_run=True)
+
+
+async def test_a_pod_that_failed_cannot_leave_the_view_otherwise_than_by_going(watcher: Watcher) -> None:
+    await watcher.sees(failed())
+
+    await watcher.sees(failed(), event="DELETED")
+
+    assert [(pod.phase, pod.gone) for pod in await watcher.held()] == [("Failed", True)]
 
 
 async def test_a_pod_that_succeeded_and_is_deleted_is_gone(watcher: Watcher) -> None:
