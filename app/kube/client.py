@@ -155,6 +155,8 @@ class KubernetesApi:
     async def close(self) -> None:
         """Close all connections; running calls and streams fail."""
         await self._session.close()
+        # Connections that were cut are only closed in the event loop's next turn.
+        await asyncio.sleep(0)
 
     async def _whole(self, call: _Call, deadline: float) -> bytes:
         limits = self._patience.limits(total=max(_left(deadline), 0.001))

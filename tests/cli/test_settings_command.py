@@ -179,7 +179,7 @@ WRONG = [
     ("log_lines", "10001", "less than or equal to 10000"),
     ("lease_name", "Watcher", "should match pattern"),
     ("lease_name", "w" * 201, "at most 200 characters"),
-    ("failed_job_max_age_seconds", "-1", "greater than or equal to 0"),
+    ("failed_job_max_age_seconds", "59", "greater than or equal to 60"),
     ("ledger_url", "kubewitness:8080", "URL scheme should be 'http' or 'https'"),
 ]
 
