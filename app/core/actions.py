@@ -118,7 +118,7 @@ class Replacement(Parameters):
 
 
 class JobPodEnricher(JobEventsEnricher):
-    """Attach how the Job's Pods ended, their Events, and the ends of the logs of the first that failed and the last two.
+    """Attach how the Job's Pods ended, their Events, and the ends of the logs of the first and last ones that failed.
 
     Logs are redacted before anything here is done to them. By default those of every container and of its last two
     runs are attached, whether or not the Pods are still there.
