@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from app.cli.controlplane import ControlPlane
 from app.tls.issue import issue_authority, issue_leaf
-from tests.e2e.servers import Answering, Document, Listening
+from tests.e2e.servers import Document
+from tests.servers import Answering, Listening
 
 HEARTBEAT_SECONDS: Final = 10.0
 """As a real kubelet; after 40 s without one the node lifecycle controller calls the node not ready."""
