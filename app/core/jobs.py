@@ -47,9 +47,7 @@ class JobMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     name: str = ""
     namespace: str = ""
     uid: str = ""
-    resource_version: str = ""
     creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
     owner_references: tuple[OwnerReference, ...] | None = None
 
 
