@@ -11,6 +11,10 @@ settings.register_profile("quick", max_examples=80, deadline=None, derandomize=T
 settings.load_profile("quick")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="Write what sinks send into tests/sinks/golden.")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):  # noqa: TID251  what is read here is only removed

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+import grimp
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
@@ -20,6 +23,9 @@ LONG_MODULES: Final = {
     "app/store/journal.py": "the event loop's half and the writer thread's half of one queue, which are read together",
 }
 """Modules above that, with the reason why they are better whole."""
+
+HEAVY: Final = {"slack_sdk", "apprise", "confluent_kafka", "dulwich", "aiosmtplib", "aiohttp", "kubernetes"}
+"""Libraries that cost memory, which those who do not use the sink shall not pay."""
 
 BROAD_HANDLERS: Final = {
     "app/audit/recorder.py": (2, "one review's fault must reach neither another review nor the cluster"),
@@ -84,10 +90,19 @@ def test_every_package_has_a_layer() -> None:
     assert {f"app.{path.stem}" for path in parts} - {"app.__init__"} <= layers
 
 
-def test_every_sink_is_in_the_contract_that_keeps_them_apart() -> None:
-    [apart] = [each for each in contracts() if each["name"] == "Sinks do not know each other"]
+@pytest.mark.parametrize("key", SINKS)
+def test_sinks_do_not_know_each_other(key: str) -> None:
+    sinks = {SINKS[each].__module__ for each in SINKS}
+    module = SINKS[key].__module__
 
-    assert sorted(apart["modules"]) == sorted(sink.__module__ for sink in SINKS.values())
+    assert grimp.build_graph("app").find_modules_directly_imported_by(module) & sinks == set()
+
+
+def test_heavy_libraries_are_loaded_by_the_sinks_that_need_them_when_these_are_made() -> None:
+    script = "import sys, app.sinks.registry as r; [r.SINKS[key] for key in r.SINKS]; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert HEAVY & set(done.stdout.split()) == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

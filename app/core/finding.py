@@ -66,15 +66,28 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     aggregation_key: str = ""
     blocks: tuple[Block, ...] = ()
     sinks: tuple[str, ...] = ()
+    annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    """Those of the object, redacted, for the receivers' templates and groups; unset where it has none."""
+
+
+class Folded(msgspec.Struct, frozen=True, kw_only=True):
+    """How many findings a notification stands for, and when the first of them was recorded (RFC 3339, UTC)."""
+
+    count: int
+    since: str
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """What a sink is asked to send: a finding with the entry that it is about.
 
-    `delivery_id` is stable over retries, so that a receiver can drop repeats (delivery is at least once).
+    `delivery_id` is stable over retries, so that a receiver can drop repeats (delivery is at least once). `link` leads
+    to the entry, if people told us where they reach the console. `folded` is set where one notification stands for
+    several findings, of which `finding` is the last.
     """
 
     delivery_id: str
     finding: Finding
     entry: Entry
     attempt: int = 1
+    link: str = ""
+    folded: Folded | None = None

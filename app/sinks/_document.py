@@ -10,14 +10,16 @@ from app.core.finding import Notification
 
 
 def document(notification: Notification) -> dict[str, Any]:
-    """Return `{"delivery_id", "finding", "entry"}`, to be encoded with msgspec.
+    """Return `{"delivery_id", "finding", "entry"}`, and `link` and `folded` if there are any, for msgspec.
 
     Repeats of a delivery are equal: what varies between attempts is left out.
     """
+    more = {"link": notification.link, "folded": notification.folded}
     return {
         "delivery_id": notification.delivery_id,
         "finding": notification.finding,
         "entry": notification.entry,
+        **{key: value for key, value in more.items() if value},
     }
 
 

@@ -1,4 +1,4 @@
-"""The one place that POSTs, and that reads a receiver's answer as an outcome.
+"""The one place that speaks HTTP, and that reads a receiver's answer as an outcome.
 
 2xx is delivered. 408, 425, 429, 5xx, and whatever keeps an answer from coming are temporary; other answers, among
 them redirects, are permanent. Nothing of the request but the receiver's host is ever shown: URLs of webhooks carry
@@ -13,18 +13,20 @@ import email.utils
 import logging
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import httpx
-from pydantic import Field, HttpUrl, Secret
+import msgspec
+from pydantic import BaseModel, Field, HttpUrl, Secret, SecretStr
 from typing_extensions import override
 
 from app import __version__
 from app.core import text as plain
-from app.sinks.base import PermanentError, Sink, SinkConfig, SinkSetupError, TemporaryError
+from app.sinks.base import PermanentError, Sink, SinkConfig, SinkError, SinkSetupError, TemporaryError
 
 # At INFO httpx logs every URL with its credentials, at DEBUG httpcore logs headers.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -34,7 +36,7 @@ TEMPORARY_STATUS: Final = frozenset({408, 425, 429})
 EXCERPT_LIMIT: Final = 200
 """Characters of a receiver's answer that an error message shows."""
 
-_READ_LIMIT: Final = 8192
+_READ_LIMIT: Final = 65_536
 # An answer that has its status has its outcome: the rest of it is worth a moment, not the whole timeout.
 _READ_SECONDS: Final = 1.0
 # Shorter pieces are ordinary words more often than secrets; blotting them out would garble the answer.
@@ -63,6 +65,48 @@ class HttpSinkConfig(SinkConfig):
 
 H = TypeVar("H", bound=HttpSinkConfig)
 
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+JSON_TYPE: Final[Mapping[str, str]] = MappingProxyType({"Content-Type": "application/json"})
+
+
+class Answer(NamedTuple):
+    """What a receiver answered; of a long or slow body only the beginning."""
+
+    host: str
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the status is a 2xx."""
+        return httpx.codes.is_success(self.status)
+
+    @property
+    def text(self) -> str:
+        """The body as text; empty if it came compressed, which was not asked for."""
+        return "" if "content-encoding" in self.headers else self.body.decode(errors="replace")
+
+    @property
+    def json(self) -> Any:
+        """The body read as JSON; None if it is none."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+
+class Failure(NamedTuple):
+    """How an answer that is no success is to be read.
+
+    `reason` is shown instead of the body, and `advice` says what people can do about it.
+    """
+
+    temporary: bool
+    retry_after: timedelta | None = None
+    reason: str = ""
+    advice: str = ""
+
 
 def utc_now() -> datetime:
     """Return the present moment in UTC."""
@@ -71,6 +115,8 @@ def utc_now() -> datetime:
 
 class HttpSink(Sink[H]):
     """A sink with an HTTP receiver: owns one client, which `aclose` frees.
+
+    A subclass renders, posts, and overrides `failure` where its receiver has its own way to refuse.
 
     `transport` replaces the network and `clock` the time; both are for tests.
     """
@@ -84,6 +130,7 @@ class HttpSink(Sink[H]):
     ) -> None:
         super().__init__(config)
         self.clock = clock
+        self._option_secrets = option_secrets(config)
         self._client = httpx.AsyncClient(
             transport=transport,
             verify=tls_context(config),
@@ -94,19 +141,59 @@ class HttpSink(Sink[H]):
             headers={"User-Agent": f"kubewitness/{__version__}", "Accept-Encoding": "identity"},
         )
 
-    async def post(self, url: Secret[HttpUrl], content: bytes, headers: Mapping[str, str]) -> None:
-        """Return when the receiver answered 2xx; raises `TemporaryError` or `PermanentError` otherwise.
+    async def post(self, url: Secret[HttpUrl] | str, content: bytes, headers: Mapping[str, str]) -> Answer:
+        """POST, and return the answer; see `call`."""
+        return await self.call("POST", url, content, headers)
 
-        The URL but for its host, and the values of headers, are taken out of whatever the error quotes.
+    async def post_json(
+        self, url: Secret[HttpUrl] | str, document: Any, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Answer:
+        """POST a JSON document, and return the answer; see `call`."""
+        return await self.call("POST", url, msgspec.json.encode(document), {**JSON_TYPE, **headers})
+
+    async def call(
+        self, method: str, url: Secret[HttpUrl] | str, content: bytes, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Answer:
+        """Return the receiver's answer if it is a success; raises `TemporaryError` or `PermanentError` otherwise.
+
+        What an error quotes of the answer holds no secret of the options, nor the URL but for its host, nor the values
+        of headers.
         """
-        target = str(url.get_secret_value())
-        request = self._client.build_request("POST", target, content=content, headers=dict(headers))
+        target = url if isinstance(url, str) else str(url.get_secret_value())
+        request = self._client.build_request(method, target, content=content, headers=dict(headers))
         response = await self._answer(request)
         try:
-            excerpt = await _beginning(response)
+            body = await _beginning(response)
         finally:
             await response.aclose()
-        _judge(response, _scrubbed(excerpt, _secrets(response.request)), self.clock())
+        answer = Answer(response.request.url.host, response.status_code, response.headers, body)
+        failure = self.failure(answer)
+        if failure is not None:
+            raise self._worded(failure, answer, _secrets(response.request) | self._option_secrets)
+        return answer
+
+    def failure(self, answer: Answer) -> Failure | None:
+        """Say how an answer is to be read; for receivers that say it in the body, or ask for a pause there.
+
+        By default 2xx is a success; 408, 425, 429 and 5xx are temporary, and `Retry-After` says until when; all else
+        is permanent.
+        """
+        if answer.succeeded:
+            return None
+        if answer.status in TEMPORARY_STATUS or answer.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            return Failure(temporary=True, retry_after=retry_after(answer.headers, self.clock()))
+        return Failure(temporary=False)
+
+    def _worded(self, failure: Failure, answer: Answer, secrets: set[str]) -> SinkError:
+        """Return the error for people: what the receiver said, without secrets."""
+        message = f"{answer.host} answered {answer.status} {httpx.codes.get_reason_phrase(answer.status)}".rstrip()
+        if httpx.codes.is_redirect(answer.status):
+            return PermanentError(f"{message}; redirects are not followed, configure the final URL")
+        said = _scrubbed(failure.reason or answer.text, secrets)
+        advice = f"; {failure.advice}" if failure.advice else ""
+        if failure.temporary:
+            return TemporaryError(message + said + advice, retry_after=failure.retry_after)
+        return PermanentError(message + said + advice)
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         host, seconds = request.url.host, self.config.timeout_seconds
@@ -138,7 +225,7 @@ def tls_context(config: HttpSinkConfig) -> ssl.SSLContext | bool:
         raise SinkSetupError(f"sink {config.name!r}: ca_file {config.ca_file}: {error.strerror}") from error
 
 
-async def _beginning(response: httpx.Response) -> str:
+async def _beginning(response: httpx.Response) -> bytes:
     """Read the first part of an answer as it came; what cannot be read does not matter."""
     data = bytearray()
     with contextlib.suppress(TimeoutError, httpx.HTTPError):
@@ -147,25 +234,13 @@ async def _beginning(response: httpx.Response) -> str:
                 data += chunk
                 if len(data) >= _READ_LIMIT:
                     break
-    return "" if "content-encoding" in response.headers else data[:_READ_LIMIT].decode(errors="replace")
+    return bytes(data[:_READ_LIMIT])
 
 
 def _raw(response: httpx.Response) -> httpx.AsyncByteStream:
     # Not aiter_raw: that refuses answers which hold their whole content, as those of a mock transport do.
     assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  for the type: the client is asynchronous
     return response.stream
-
-
-def _judge(response: httpx.Response, excerpt: str, now: datetime) -> None:
-    status = response.status_code
-    if response.is_success:
-        return
-    message = f"{response.request.url.host} answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
-    if status in TEMPORARY_STATUS or response.is_server_error:
-        raise TemporaryError(message + excerpt, retry_after=retry_after(response.headers, now))
-    if httpx.codes.is_redirect(status):
-        raise PermanentError(f"{message}; redirects are not followed, configure the final URL")
-    raise PermanentError(message + excerpt)
 
 
 def retry_after(headers: httpx.Headers, now: datetime) -> timedelta | None:
@@ -188,6 +263,23 @@ def _date(text: str) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def option_secrets(config: BaseModel) -> set[str]:
+    """Return the secret values among options, also those of lists, mappings and models in them."""
+    return {
+        secret for value in dict(config).values() for secret in _inner_secrets(value) if len(secret) >= _LEAST_WHOLE
+    }
+
+
+def _inner_secrets(value: object) -> Iterator[str]:
+    if isinstance(value, Secret | SecretStr):
+        yield str(value.get_secret_value())
+    elif isinstance(value, BaseModel):
+        yield from option_secrets(value)
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _inner_secrets(inner)
 
 
 def _secrets(request: httpx.Request) -> set[str]:

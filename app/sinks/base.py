@@ -9,13 +9,16 @@ SinkError
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from datetime import timedelta
-from typing import Annotated, ClassVar, Generic, TypeVar
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.finding import Notification
+from app.core.grouping import Grouping
 from app.core.scope import Match, Scope
+from app.core.windows import Activity, MuteInterval
 
 
 class SinkSetupError(ValueError):
@@ -48,6 +51,36 @@ class SinkConfig(BaseModel):
     scope: Annotated[Scope | None, Field(description="Which findings this sink takes.")] = None
     match: Annotated[Match, Field(description="Older form of `scope`.")] = None
     stop: Annotated[bool, Field(description="Later sinks do not get a finding that this sink took.")] = False
+    activity: Annotated[Activity | None, Field(description="When it is told anything; by default always.")] = None
+    mute_intervals: Annotated[list[MuteInterval] | None, Field(description="When it is told nothing.")] = None
+    grouping: Annotated[Grouping | None, Field(description="How to tell less: summaries, or only what repeats.")] = None
+
+
+class Pace(NamedTuple):
+    """What a receiver takes at most: so many messages in so many seconds."""
+
+    messages: int
+    seconds: float
+
+
+Rendering = str | dict[str, Any] | list[Any]
+"""What a sink sends, as text or as JSON."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of notifications: what they have in common, and how many there were of which sort."""
+
+    last: Notification
+    group: tuple[tuple[str, str], ...]
+    headers: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, ...], int], ...]
+    since: datetime
+    interval: timedelta
+
+    @property
+    def total(self) -> int:
+        """How many notifications there were."""
+        return sum(count for _, count in self.rows)
 
 
 C = TypeVar("C", bound=SinkConfig)
@@ -61,6 +94,8 @@ class Sink(ABC, Generic[C]):
     """
 
     Config: ClassVar[type[SinkConfig]]
+    pace: ClassVar[Pace | None] = None
+    """What the receiver documents that it takes, for each `lane`; None where it documents nothing."""
 
     def __init__(self, config: C) -> None:
         self.config = config
@@ -72,5 +107,31 @@ class Sink(ABC, Generic[C]):
         Raises `TemporaryError` or `PermanentError`. May be cancelled at any await.
         """
 
+    @abstractmethod
+    def render(self, notification: Notification) -> Rendering:
+        """Return what `send` sends, within the receiver's limits and without any credential; no I/O."""
+
+    def lane(self, notification: Notification) -> str:
+        """Return what the receiver counts messages by, such as the channel; by default it counts them all."""
+        return ""
+
     async def aclose(self) -> None:
         """Free what the sink holds; may be called more than once."""
+
+
+class ThreadedSink(Sink[C]):
+    """A sink whose messages can be changed and answered to, so that a group of notifications can be one message.
+
+    A reference names a message for as long as the receiver keeps it; the caller stores it.
+    """
+
+    @abstractmethod
+    async def summarise(self, summary: Summary, reference: str) -> str:
+        """Send the summary, or bring the message that `reference` names up to date; return the message's reference.
+
+        Raises what `send` does.
+        """
+
+    @abstractmethod
+    async def reply(self, notification: Notification, reference: str) -> None:
+        """Send the notification into the thread of a message; raises what `send` does."""

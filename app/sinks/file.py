@@ -16,7 +16,7 @@ from typing_extensions import override
 from app.core.finding import Notification
 from app.sinks._document import line
 from app.sinks._thread import OwnThread
-from app.sinks.base import Sink, SinkConfig, TemporaryError
+from app.sinks.base import Rendering, Sink, SinkConfig, TemporaryError
 
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
@@ -46,6 +46,10 @@ class FileSink(Sink[FileConfig]):
     def __init__(self, config: FileConfig) -> None:
         super().__init__(config)
         self._thread = OwnThread(f"sink-{config.name}")
+
+    @override
+    def render(self, notification: Notification) -> Rendering:
+        return line(notification).decode()
 
     @override
     async def send(self, notification: Notification) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
 import app.sinks
 from app.sinks.base import Sink, SinkConfig
@@ -17,18 +20,35 @@ from app.sinks.base import Sink, SinkConfig
 NOT_SINKS: Final = frozenset({"base", "registry"})
 
 
-def discover() -> dict[str, type[Sink[Any]]]:
-    """Return every sink by its configuration key, `<module>_sink`, in alphabetical order.
+class Sinks(Mapping[str, type[Sink[Any]]]):
+    """Every sink of a package by its configuration key, `<module>_sink`, in alphabetical order.
 
-    Raises TypeError for a public module that does not define exactly one sink.
+    A module is loaded when it is asked for, which raises TypeError if it does not define exactly one sink.
     """
-    return {f"{module.__name__.rpartition('.')[2]}_sink": sink_in(module) for module in _modules()}
 
+    def __init__(self, package: ModuleType) -> None:
+        found = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+        self._modules = {
+            f"{name}_sink": f"{package.__name__}.{name}"
+            for name in found
+            if not name.startswith("_") and name not in NOT_SINKS
+        }
 
-def _modules() -> Iterator[ModuleType]:
-    for found in sorted(pkgutil.iter_modules(app.sinks.__path__), key=lambda found: found.name):
-        if not found.name.startswith("_") and found.name not in NOT_SINKS:
-            yield importlib.import_module(f"{app.sinks.__name__}.{found.name}")
+    def __getitem__(self, key: str) -> type[Sink[Any]]:
+        return sink_in(importlib.import_module(self._modules[key]))
+
+    def module(self, key: str) -> str:
+        """Return the name of a sink's module."""
+        return self._modules[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
 
 
 def sink_in(module: ModuleType) -> type[Sink[Any]]:
@@ -44,13 +64,11 @@ def sink_in(module: ModuleType) -> type[Sink[Any]]:
     return sinks[0]
 
 
-SINKS: Final[Mapping[str, type[Sink[Any]]]] = MappingProxyType(discover())
+SINKS: Final = Sinks(app.sinks)
 """Every sink by its configuration key."""
 
 
-class ChosenSink(BaseModel):
-    """One item of `sinksConfig`: one sink key with that sink's options."""
-
+class _OneSink(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
@@ -65,33 +83,42 @@ class ChosenSink(BaseModel):
             raise ValueError(f"names exactly one sink ({', '.join(SINKS)}), found: {found}")
         return self
 
-    @property
-    def key(self) -> str:
-        """The configuration key, such as `webhook_sink`."""
-        return next(iter(self.model_fields_set))
 
-    @property
-    def config(self) -> SinkConfig:
-        """The options under the key."""
-        config: SinkConfig = getattr(self, self.key)
-        return config
+def _model(keys: Iterable[str]) -> type[_OneSink]:
+    """Return a model with one optional field per sink, of which exactly one must be given."""
+    fields: dict[str, Any] = {key: (SINKS[key].Config, None) for key in keys}
+    return create_model("SinkItem", __base__=_OneSink, __doc__=SinkItem.__doc__, **fields)
+
+
+class SinkItem:
+    """One item of `sinksConfig`: one sink key with that sink's options."""
+
+    def __init__(self, key: str, config: SinkConfig) -> None:
+        self.key = key
+        self.config = config
 
     @property
     def chosen(self) -> tuple[str, SinkConfig]:
         """The key and the options."""
         return self.key, self.config
 
+    @classmethod
+    def _validated(cls, value: object) -> Self:
+        """Validate with the models of the sinks that are named: the others are not loaded, which saves memory."""
+        keys = [key for key in value if key in SINKS] if isinstance(value, dict) else []
+        item = _model(keys).model_validate(value)
+        (key,) = item.model_fields_set
+        return cls(key, getattr(item, key))
 
-def sink_item_model(sinks: Mapping[str, type[Sink[Any]]]) -> type[ChosenSink]:
-    """Return a model with one optional field per sink, of which exactly one must be given."""
-    fields: dict[str, Any] = {key: (sink.Config, None) for key, sink in sinks.items()}
-    return create_model("SinkItem", __base__=ChosenSink, __doc__=ChosenSink.__doc__, **fields)
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls._validated)
 
-
-if TYPE_CHECKING:
-    SinkItem: TypeAlias = ChosenSink
-else:
-    SinkItem = sink_item_model(SINKS)
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(_model(SINKS).__pydantic_core_schema__)
 
 
 def build(config: SinkConfig) -> Sink[Any]:
@@ -99,10 +126,15 @@ def build(config: SinkConfig) -> Sink[Any]:
 
     Raises `SinkSetupError` if the options cannot work on this machine, TypeError if they are no sink's.
     """
-    for sink in SINKS.values():
+    for sink in _loaded():
         if sink.Config is type(config):
             return sink(config)
     raise TypeError(f"{type(config).__name__} is not the Config of any sink")
+
+
+def _loaded() -> Iterator[type[Sink[Any]]]:
+    """Yield the sinks that were asked for: options exist only of these."""
+    return (SINKS[key] for key in SINKS if SINKS.module(key) in sys.modules)
 
 
 def build_all(

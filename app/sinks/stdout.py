@@ -18,7 +18,7 @@ from app.core import text as plain
 from app.core.finding import Block, DiffBlock, FileBlock, JsonBlock, Notification, Severity, TableBlock, TextBlock
 from app.sinks._document import line
 from app.sinks._thread import OwnThread
-from app.sinks.base import Sink, SinkConfig, TemporaryError
+from app.sinks.base import Rendering, Sink, SinkConfig, TemporaryError
 
 SEVERITY_STYLES: Final = (
     (Severity.DEBUG, "dim"),
@@ -50,6 +50,10 @@ class StdoutSink(Sink[StdoutConfig]):
         super().__init__(config)
         self._stream = sys.stdout if stream is None else stream
         self._thread = OwnThread(f"sink-{config.name}")
+
+    @override
+    def render(self, notification: Notification) -> Rendering:
+        return self._rendered(notification)
 
     @override
     async def send(self, notification: Notification) -> None:

@@ -18,7 +18,7 @@ from app.core import text as plain
 from app.core.finding import JsonBlock, Notification
 from app.sinks._document import document
 from app.sinks._http import HttpSink, HttpSinkConfig
-from app.sinks.base import PermanentError
+from app.sinks.base import PermanentError, Rendering
 
 EVENT_TYPE: Final = "io.kubewitness.finding.v1"
 
@@ -116,6 +116,12 @@ class WebhookSink(HttpSink[WebhookConfig]):
     """
 
     Config = WebhookConfig
+
+    @override
+    def render(self, notification: Notification) -> Rendering:
+        content = body(notification, self.config)
+        rendering: Rendering = content.decode() if self.config.format == "text" else msgspec.json.decode(content)
+        return rendering
 
     @override
     async def send(self, notification: Notification) -> None:

@@ -278,6 +278,7 @@ def test_the_full_example_has_every_option() -> None:
         "Playbook", "ChangeTrigger", "ChangeFilters", "ChangeScope", "ScopeItem", "OperationTrigger",
         "CustomResourceTrigger", "ActionItem", "ResourceBabysitter", "CreateFinding", "CustomiseFinding",
         "JsonChangeTracker", "JobEventsEnricher", "JobPodEnricher", "Record", "GlobalConfig", "Redact", "StdoutConfig",
+        "Activity", "ActivityHours", "MuteInterval", "Grouping", "NotificationMode", "SummaryMode", "RegularMode",
     )  # fmt: skip
     text = (FOLDER / "full.yaml").read_text()
 

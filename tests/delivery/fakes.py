@@ -13,7 +13,7 @@ from typing_extensions import override
 from app.core.change import Entry, Resource, User
 from app.core.delivery import Claimed, ClaimResult, Settlement
 from app.core.finding import Finding, Notification
-from app.sinks.base import Sink, SinkConfig
+from app.sinks.base import Rendering, Sink, SinkConfig
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -126,6 +126,10 @@ class RecordingSink(Sink[SinkConfig]):
 
     def hold(self, delivery: int) -> asyncio.Event:
         return self.held.setdefault(delivery, asyncio.Event())
+
+    @override
+    def render(self, notification: Notification) -> Rendering:
+        return notification.delivery_id
 
     @override
     async def send(self, notification: Notification) -> None:

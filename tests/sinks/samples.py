@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from app.core.change import Actor, Entry, FieldChange, Resource, User
-from app.core.finding import Block, DiffBlock, FileBlock, Finding, JsonBlock, Notification, TableBlock, TextBlock
+from app.core.finding import (
+    Block,
+    DiffBlock,
+    FileBlock,
+    Finding,
+    Folded,
+    JsonBlock,
+    Notification,
+    Severity,
+    TableBlock,
+    TextBlock,
+)
 
 IMAGE = "spec.template.spec.containers[nginx].image"
 SCALED = FieldChange("spec.replicas", "replace", 1, 3)
@@ -52,3 +65,100 @@ def hostile() -> Notification:
         actor=Actor(kind="human", pod=HOSTILE, node=HOSTILE),
         resource=Resource(kind="ConfigMap", namespace="shop", name=HOSTILE, subresource=HOSTILE),
     )
+
+
+LINK = "https://kubewitness.example.com/entries/01910000-0000-7000-8000-000000000001"
+
+
+def image(**fields: Any) -> Notification:
+    """The tutorial's first use case: one field, one link."""
+    changed = FieldChange(IMAGE, "replace", "nginx:1.27", "nginx:1.28")
+    told = notification(
+        DiffBlock(changes=(changed,)),
+        description="Updated by alice with kubectl-set.",
+        changes=(changed,),
+        field_manager="kubectl-set",
+        labels={"app": "web", "team": "checkout"},
+        **fields,
+    )
+    return msgspec.structs.replace(told, link=LINK)
+
+
+def many_fields(count: int = 400) -> Notification:
+    """More than most receivers take in a message."""
+    changes = tuple(
+        FieldChange(f"spec.template.spec.containers[app].env[FEATURE_{n:03}].value", "replace", f"off-{n}", f"on-{n}")
+        for n in range(count)
+    )
+    told = notification(DiffBlock(changes=changes), description="Updated by alice with helm.", changes=changes)
+    return msgspec.structs.replace(told, link=LINK)
+
+
+def created() -> Notification:
+    """An object that was not there, whole."""
+    document = {"metadata": {"name": "web", "namespace": "shop"}, "spec": {"ports": [{"port": 80}], "type": "NodePort"}}
+    told = notification(
+        JsonBlock(value=document),
+        title="Service/shop/web created",
+        description="Created by alice with kubectl-create.",
+        operation="CREATE",
+        changes=(),
+        resource=Resource(version="v1", kind="Service", namespace="shop", name="web"),
+        object=document,
+    )
+    return msgspec.structs.replace(told, link=LINK)
+
+
+def failed_job() -> Notification:
+    """The tutorial's second use case: text, table and logs, of high severity."""
+    logs = "".join(f"2026-01-02T03:03:{n:02} row {n} imported\n" for n in range(40)) + "FATAL: cannot connect\n"
+    blocks = (
+        TextBlock(text="CronJob shop/nightly changed 62 seconds before the failure, by alice with kubectl-set."),
+        TableBlock(
+            headers=("type", "reason", "age", "message"),
+            rows=(("Warning", "BackoffLimitExceeded", "2s", "Job has reached the specified backoff limit"),),
+            title="Job Events",
+        ),
+        FileBlock(name="nightly-28391-x7k2p/importer.log", content=logs),
+    )
+    told = notification(
+        *blocks,
+        title="Job Failed",
+        description="The Job failed for good: BackoffLimitExceeded.",
+        operation="FAILED",
+        outcome="observed",
+        user=User(),
+        field_manager="",
+        changes=(FieldChange("status.conditions[Failed]", "add", new="BackoffLimitExceeded"),),
+        resource=Resource(group="batch", version="v1", kind="Job", namespace="shop", name="nightly-28391"),
+    )
+    finding = msgspec.structs.replace(told.finding, severity=Severity.HIGH, aggregation_key="job_failure")
+    return msgspec.structs.replace(told, finding=finding, link=LINK)
+
+
+def folded() -> Notification:
+    """One message for a field that goes back and forth."""
+    told = notification(DiffBlock(changes=(SCALED,)), description="Updated by alice with kubectl-edit.")
+    return msgspec.structs.replace(told, link=LINK, folded=Folded(count=14, since="2026-01-02T02:59:10.000000Z"))
+
+
+def hostile_names() -> Notification:
+    """What a stranger may choose, in every place, with what each receiver would take for markup."""
+    evil = (
+        "@channel @here <!channel> <@U1> [link](https://evil.example) *b* _i_ `c` <b>x</b> {{x}} &amp; |\\| " + HOSTILE
+    )
+    changed = FieldChange(f"data[{evil}]", "replace", evil, f"https://evil.example/ {evil}")
+    told = notification(
+        DiffBlock(changes=(changed,)),
+        TableBlock(headers=("who", "what"), rows=((evil, "```\n" + evil),), title=evil),
+        FileBlock(name=evil, content=f"```\n{evil}\n```\n</pre>"),
+        title=evil,
+        description=f"Subject: x\r\nBcc: victim@evil.example\r\n\r\n{evil}",
+        cluster=evil,
+        user=User(username=evil),
+        field_manager=evil,
+        labels={"app": evil},
+        changes=(changed,),
+        resource=Resource(kind="ConfigMap", namespace="shop", name=evil),
+    )
+    return msgspec.structs.replace(told, link=LINK)

@@ -1,12 +1,14 @@
 """What every sink keeps to, whoever adds it: this runs over all that the registry finds.
 
-A sink's own test module says how to make one: `options(folder)` returns options that use every secret it has, and
-`SECRETS` names what must never be seen.
+A sink's own test module says how to make one: `options(folder)` returns options that use every secret it has,
+`SECRETS` names what must never be seen, and `LIMIT` the most bytes that the receiver takes at once, if it has a limit.
+What its receiver answers stands there too: see `tests.sinks.stands`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 from collections.abc import Callable
@@ -21,8 +23,10 @@ from app.sinks._http import HttpSink
 from app.sinks.base import PermanentError, Sink, TemporaryError
 from app.sinks.registry import SINKS, build
 from tests.sinks import samples
+from tests.sinks.stands import stand_of
 
 every_sink = pytest.mark.parametrize("key", SINKS)
+every_remote_sink = pytest.mark.parametrize("key", [key for key in SINKS if key not in ("stdout_sink", "file_sink")])
 every_http_sink = pytest.mark.parametrize("key", [key for key, sink in SINKS.items() if issubclass(sink, HttpSink)])
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -41,6 +45,11 @@ def http_sink(key: str, folder: Path, handler: Any, **more: Any) -> Sink[Any]:
     make: Any = SINKS[key]
     sink: Sink[Any] = make(config, transport=httpx.MockTransport(handler))
     return sink
+
+
+def success(key: str) -> dict[str, Any]:
+    """Return what the receiver answers beside the status where it takes something."""
+    return {name: value for name, value in getattr(own_test(key), "SUCCESS", {}).items() if name != "status_code"}
 
 
 def answers(status: int, **more: Any) -> Handler:
@@ -99,19 +108,62 @@ def test_secrets_are_not_shown_with_the_options(key: str, tmp_path: Path) -> Non
 
 
 @every_sink
-async def test_a_hostile_notification_arrives(key: str, tmp_path: Path) -> None:
-    config = SINKS[key].Config(**options(key, tmp_path))
-    sink = http_sink(key, tmp_path, answers(204)) if issubclass(SINKS[key], HttpSink) else build(config)
+async def test_a_notification_arrives(key: str, tmp_path: Path) -> None:
+    async with stand_of(key, own_test(key), tmp_path) as stand:
+        await stand.sink.send(samples.image())
 
-    await sink.send(samples.hostile())
+        assert stand.arrived != []
 
-    await sink.aclose()
+
+@every_sink
+async def test_a_hostile_notification_of_megabytes_arrives_within_the_limit_of_the_receiver(
+    key: str, tmp_path: Path
+) -> None:
+    limit = getattr(own_test(key), "LIMIT", None)
+    async with stand_of(key, own_test(key), tmp_path) as stand:
+        await stand.sink.send(samples.hostile())
+
+        assert stand.arrived != []
+        assert limit is None or max(len(text.encode()) for text in stand.arrived) <= limit
+
+
+@every_sink
+@pytest.mark.parametrize("sample", [samples.image, samples.failed_job, samples.hostile_names, samples.hostile])
+def test_what_is_rendered_holds_no_secret_of_the_options(key: str, sample: Any, tmp_path: Path) -> None:
+    sink = build(SINKS[key].Config(**options(key, tmp_path)))
+    with contextlib.suppress(PermanentError):
+        rendering = str(sink.render(sample()))
+
+        assert [secret for secret in own_test(key).SECRETS if secret in rendering] == []
+
+
+@every_remote_sink
+async def test_a_receiver_that_is_busy_is_tried_again(key: str, tmp_path: Path) -> None:
+    async with stand_of(key, own_test(key), tmp_path) as stand:
+        stand.behave("busy")
+
+        with pytest.raises(TemporaryError):
+            await stand.sink.send(samples.image())
+
+        stand.behave("take")
+        await stand.sink.send(samples.image())
+
+
+@every_remote_sink
+async def test_a_receiver_that_refuses_is_not_tried_again(key: str, tmp_path: Path) -> None:
+    async with stand_of(key, own_test(key), tmp_path) as stand:
+        stand.behave("refuse")
+
+        with pytest.raises(PermanentError) as caught:
+            await stand.sink.send(samples.image())
+
+        assert [secret for secret in own_test(key).SECRETS if secret in str(caught.value)] == []
 
 
 @every_http_sink
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 async def test_2xx_is_delivered(key: str, status: int, tmp_path: Path) -> None:
-    sink = http_sink(key, tmp_path, answers(status))
+    sink = http_sink(key, tmp_path, answers(status, **success(key)))
 
     await sink.send(samples.notification())
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import stat
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,25 @@ SECRETS: tuple[str, ...] = ()
 
 def options(folder: Path) -> dict[str, Any]:
     return {"file_name": folder / "changes.jsonl"}
+
+
+class Stand:
+    """A file that is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sink = file_sink(path)
+
+    @property
+    def arrived(self) -> list[str]:
+        return self.path.read_text().splitlines()
+
+
+@contextlib.asynccontextmanager
+async def stand(folder: Path) -> AsyncIterator[Stand]:
+    own = Stand(folder / "changes.jsonl")
+    async with contextlib.aclosing(own.sink):
+        yield own
 
 
 def file_sink(path: Path, **more: Any) -> FileSink:

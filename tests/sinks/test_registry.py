@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import ModuleType
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import override
 
 from app.core.finding import Notification
-from app.sinks.base import Sink, SinkConfig
-from app.sinks.registry import SINKS, SinkItem, build, build_all, discover, sink_in
+from app.sinks.base import Rendering, Sink, SinkConfig
+from app.sinks.registry import SINKS, SinkItem, build, build_all, sink_in
 from app.sinks.webhook import WebhookConfig, WebhookSink
 
 
@@ -39,14 +41,19 @@ def made_up_sink(name: str) -> type[Sink[Any]]:
         async def send(self, notification: Notification) -> None:
             """Take it."""
 
+        @override
+        def render(self, notification: Notification) -> Rendering:
+            return ""
+
     MadeUp.__name__ = name
     return MadeUp
 
 
 def test_every_public_module_is_found_under_its_key() -> None:
-    assert {"file_sink", "stdout_sink", "webhook_sink"} <= discover().keys()
-    assert list(discover()) == sorted(discover())
-    assert discover() == dict(SINKS)
+    assert {"file_sink", "stdout_sink", "webhook_sink"} <= SINKS.keys()
+    assert list(SINKS) == sorted(SINKS)
+    assert SINKS["webhook_sink"] is WebhookSink
+    assert "base_sink" not in SINKS
 
 
 def test_a_module_has_exactly_one_sink() -> None:
@@ -94,7 +101,7 @@ def test_an_item_names_exactly_one_sink() -> None:
 
 
 def test_the_schema_lists_every_sink() -> None:
-    schema = SinkItem.model_json_schema()
+    schema = TypeAdapter(SinkItem).json_schema()
 
     assert schema["properties"].keys() == SINKS.keys()
     assert (schema["minProperties"], schema["maxProperties"]) == (1, 1)
@@ -104,6 +111,19 @@ def test_the_schema_lists_every_sink() -> None:
 def test_options_of_no_sink_are_not_built() -> None:
     with pytest.raises(TypeError, match="SinkConfig is not the Config of any sink"):
         build(SinkConfig(name="x"))
+
+
+def test_a_sink_is_loaded_only_when_it_is_named() -> None:
+    script = """
+import sys
+from app.config.model import Config
+Config.model_validate({"sinksConfig": [{"stdout_sink": {"name": "x"}}]})
+print([name for name in sys.modules if name.startswith("app.sinks.") and "._" not in name])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert "app.sinks.stdout" in done.stdout
+    assert "app.sinks.file" not in done.stdout
 
 
 def test_sinks_with_equal_options_are_taken_again() -> None:

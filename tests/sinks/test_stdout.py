@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,25 @@ SECRETS: tuple[str, ...] = ()
 
 def options(folder: Path) -> dict[str, Any]:
     return {"format": "json"}
+
+
+class Stand:
+    """Standard output that is kept."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+        self.sink = StdoutSink(StdoutConfig(name="here"), stream=self.stream)
+
+    @property
+    def arrived(self) -> list[str]:
+        return self.stream.getvalue().splitlines()
+
+
+@contextlib.asynccontextmanager
+async def stand(folder: Path) -> AsyncIterator[Stand]:
+    own = Stand()
+    async with contextlib.aclosing(own.sink):
+        yield own
 
 
 class Screen(io.StringIO):

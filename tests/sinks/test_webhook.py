@@ -35,6 +35,10 @@ def options(folder: Path) -> dict[str, Any]:
     }
 
 
+def at(url: str) -> dict[str, Any]:
+    return {"url": f"{url}url-path-1234"}
+
+
 def config(**more: Any) -> WebhookConfig:
     return WebhookConfig.model_validate({"name": "w", "url": "https://hooks.example.com/in", **more})
 
