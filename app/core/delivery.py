@@ -4,6 +4,8 @@ pending ──claim──> pending, leased ──sent──> delivered
    ^                    │ temporary failure: next attempt later
    └────────────────────┤
    requeued by people   └ refused, or out of attempts ──> dead
+
+A delivery that the noise rules or the sink's grouping keep back is withheld: it says why, and is never sent.
 """
 
 from __future__ import annotations
@@ -15,7 +17,19 @@ import msgspec
 
 from app.core.finding import Notification
 
-DeliveryState = Literal["pending", "delivered", "dead"]
+DeliveryState = Literal["pending", "delivered", "dead", "withheld"]
+
+
+class Addressee(msgspec.Struct, frozen=True):
+    """A sink that is to get a finding: now, not before `after` with all of the same `fold` as one, or not at all.
+
+    `withheld` says why it is not told at all. `after` is in milliseconds since the epoch.
+    """
+
+    sink: str
+    withheld: str = ""
+    fold: str = ""
+    after: int = 0
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,10 +49,14 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery leased to the caller; `notification.attempt` is 1 for the first attempt."""
+    """A delivery leased to the caller; `notification.attempt` is 1 for the first attempt.
+
+    `others` are deliveries that are told with it, as one notification: what becomes of it becomes of them.
+    """
 
     id: int
     notification: Notification
+    others: tuple[int, ...] = ()
 
 
 class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
