@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import override
 
 from app.core.finding import Notification
 from app.core.grouping import Grouping
@@ -115,6 +116,11 @@ class Sink(ABC, Generic[C]):
         """Return what the receiver counts messages by, such as the channel; by default it counts them all."""
         return ""
 
+    @property
+    def threads(self) -> bool:
+        """Whether its messages can be changed and answered to, as configured: then it is a `ThreadedSink`."""
+        return False
+
     async def aclose(self) -> None:
         """Free what the sink holds; may be called more than once."""
 
@@ -122,8 +128,14 @@ class Sink(ABC, Generic[C]):
 class ThreadedSink(Sink[C]):
     """A sink whose messages can be changed and answered to, so that a group of notifications can be one message.
 
-    A reference names a message for as long as the receiver keeps it; the caller stores it.
+    A reference names a message for as long as the receiver keeps it; the caller stores it. `summarise` and `reply` are
+    called only where `threads` is true.
     """
+
+    @property
+    @override
+    def threads(self) -> bool:
+        return True
 
     @abstractmethod
     async def summarise(self, summary: Summary, reference: str) -> str:
