@@ -13,7 +13,7 @@ import email.utils
 import logging
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -21,11 +21,12 @@ from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import httpx
 import msgspec
-from pydantic import BaseModel, Field, HttpUrl, Secret, SecretStr
+from pydantic import Field, HttpUrl, Secret
 from typing_extensions import override
 
 from app import __version__
 from app.core import text as plain
+from app.sinks._secrets import EXCERPT_LIMIT, LEAST_SECRET, option_secrets, scrubbed
 from app.sinks.base import PermanentError, Sink, SinkConfig, SinkError, SinkSetupError, TemporaryError
 
 # At INFO httpx logs every URL with its credentials, at DEBUG httpcore logs headers.
@@ -33,14 +34,9 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 TEMPORARY_STATUS: Final = frozenset({408, 425, 429})
-EXCERPT_LIMIT: Final = 200
-"""Characters of a receiver's answer that an error message shows."""
-
 _READ_LIMIT: Final = 65_536
 # An answer that has its status has its outcome: the rest of it is worth a moment, not the whole timeout.
 _READ_SECONDS: Final = 1.0
-# Shorter pieces are ordinary words more often than secrets; blotting them out would garble the answer.
-_LEAST_WHOLE: Final = 4
 _LEAST_PART: Final = 8
 _HARMLESS_HEADERS: Final = frozenset(
     {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"}
@@ -189,7 +185,8 @@ class HttpSink(Sink[H]):
         message = f"{answer.host} answered {answer.status} {httpx.codes.get_reason_phrase(answer.status)}".rstrip()
         if httpx.codes.is_redirect(answer.status):
             return PermanentError(f"{message}; redirects are not followed, configure the final URL")
-        said = _scrubbed(failure.reason or answer.text, secrets)
+        excerpt = scrubbed(failure.reason or answer.text, secrets)
+        said = f": {excerpt}" if excerpt else ""
         advice = f"; {failure.advice}" if failure.advice else ""
         if failure.temporary:
             return TemporaryError(message + said + advice, retry_after=failure.retry_after)
@@ -265,36 +262,12 @@ def _date(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def option_secrets(config: BaseModel) -> set[str]:
-    """Return the secret values among options, also those of lists, mappings and models in them."""
-    return {
-        secret for value in dict(config).values() for secret in _inner_secrets(value) if len(secret) >= _LEAST_WHOLE
-    }
-
-
-def _inner_secrets(value: object) -> Iterator[str]:
-    if isinstance(value, Secret | SecretStr):
-        yield str(value.get_secret_value())
-    elif isinstance(value, BaseModel):
-        yield from option_secrets(value)
-    elif isinstance(value, Mapping | list | tuple):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _inner_secrets(inner)
-
-
 def _secrets(request: httpx.Request) -> set[str]:
     """Return what must not be quoted: credentials, path, query and headers, as a whole and their longer parts."""
     url = request.url
     wholes = [url.username, url.password, url.path, url.raw_path.decode(), url.query.decode(), *url.params.values()]
     wholes += [text for name, text in request.headers.items() if name not in _HARMLESS_HEADERS]
     parts = [part for whole in wholes for part in re.split(r"[\s/?&=,]+", whole)]
-    return {whole for whole in wholes if len(whole) >= _LEAST_WHOLE} | {
+    return {whole for whole in wholes if len(whole) >= LEAST_SECRET} | {
         part for part in parts if len(part) >= _LEAST_PART
     }
-
-
-def _scrubbed(excerpt: str, secrets: set[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        excerpt = excerpt.replace(secret, "***")
-    cleaned = plain.one_line(excerpt, EXCERPT_LIMIT)
-    return f": {cleaned}" if cleaned else ""

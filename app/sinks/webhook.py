@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import re
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import quote
 
 import msgspec
 from pydantic import AfterValidator, Field, HttpUrl, Secret, SecretStr, model_validator
@@ -16,11 +15,9 @@ from typing_extensions import override
 
 from app.core import text as plain
 from app.core.finding import JsonBlock, Notification
-from app.sinks._document import document
+from app.sinks._document import cloud_event, document
 from app.sinks._http import HttpSink, HttpSinkConfig
 from app.sinks.base import PermanentError, Rendering
-
-EVENT_TYPE: Final = "io.kubewitness.finding.v1"
 
 CONTENT_TYPES: Final = (
     ("json", "application/json"),
@@ -158,26 +155,11 @@ def body(notification: Notification, config: WebhookConfig) -> bytes:
         case "json":
             return msgspec.json.encode(document(notification))
         case "cloudevents":
-            return msgspec.json.encode(cloud_event(notification))
+            return msgspec.json.encode(cloud_event(notification, document(notification)))
         case "object":
             return msgspec.json.encode(_object(notification))
         case "text":
             return plain.plain_text(notification, config.size_limit).encode()
-
-
-def cloud_event(notification: Notification) -> dict[str, Any]:
-    """Return the notification as a CloudEvents 1.0 event in structured mode."""
-    entry = notification.entry
-    return {
-        "specversion": "1.0",
-        "id": notification.delivery_id,
-        "source": f"/kubewitness/{quote(entry.cluster, safe='')}".rstrip("/"),
-        "type": EVENT_TYPE,
-        "subject": str(entry.resource),
-        "time": entry.at,
-        "datacontenttype": "application/json",
-        "data": document(notification),
-    }
 
 
 def _object(notification: Notification) -> Any:
