@@ -12,8 +12,8 @@ from app.core.fields import FieldPattern
 from app.core.playbook import Playbook, Playbooks, trackers
 from app.core.record import Record
 from app.core.triggers import JOB_FAILURE
-from app.sinks.base import SinkConfig
-from app.sinks.registry import SinkItem
+from app.sinks.base import SinkConfig, ThreadedSink
+from app.sinks.registry import SINKS, SinkItem
 from app.sinks.webhook import WebhookConfig
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -118,10 +118,14 @@ class Config(_Section):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is right in the file, and does less than its author may think."""
-        notes = []
-        if self.global_config.console_url is not None:
-            notes.append("this version puts no links into notifications, so globalConfig.console_url is not used")
-        return tuple(notes)
+        return tuple(
+            f"{item.config.name}: a {item.key} has no threads, so its grouping tells each group in one message, at the"
+            f" end of the interval of {item.config.grouping.interval} s"
+            for item in self.sinks_config
+            if item.config.grouping is not None
+            and item.config.grouping.notification_mode.summary is not None
+            and not issubclass(SINKS[item.key], ThreadedSink)
+        )
 
     @property
     def wants_failed_jobs(self) -> bool:

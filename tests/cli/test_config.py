@@ -90,11 +90,14 @@ def test_check_prints_the_summary_for_programs(path: Path) -> None:
     assert "s3cret" not in result.stdout
 
 
-NOTE = "this version puts no links into notifications, so globalConfig.console_url is not used"
+NOTE = (
+    "out: a stdout_sink has no threads, so its grouping tells each group in one message, at the end of the interval"
+    " of 60 s"
+)
 
 
-def test_check_says_which_option_is_not_used(path: Path) -> None:
-    path.write_text("globalConfig: {console_url: 'https://witness.example.com'}\n")
+def test_check_says_what_does_less_than_it_seems(path: Path) -> None:
+    path.write_text("sinksConfig: [{stdout_sink: {name: out, grouping: {interval: 60}}}]\n")
 
     result = run("check", path)
 

@@ -239,22 +239,21 @@ async def test_a_folder_that_cannot_be_watched_leaves_the_polling(tmp_path: Path
     assert follower.cluster == "a"
 
 
-IDLE = "globalConfig: {console_url: 'https://witness.example.com'}\n"
+LATE = "sinksConfig: [{stdout_sink: {name: out, grouping: {interval: 60}}}]\n"
 
 
-async def test_what_is_not_used_is_logged_once_at_the_start_and_at_each_change(path: Path) -> None:
-    write(path, IDLE)
+async def test_what_does_less_than_it_seems_is_logged_once_at_the_start_and_at_each_change(path: Path) -> None:
+    write(path, LATE)
     with structlog.testing.capture_logs() as logged:
         follower = Follower(path)
         await follower.watched.refresh()
         at_start = [each for each in logged if each["event"] == "config_notes"]
-        write(path, IDLE + "record: {status: true}\n")
+        write(path, LATE + "record: {status: true}\n")
         await follower.watched.refresh()
 
     assert [each["log_level"] for each in at_start] == ["warning"]
-    assert at_start[0]["notes"] == [
-        "this version puts no links into notifications, so globalConfig.console_url is not used"
-    ]
+    (note,) = at_start[0]["notes"]
+    assert note.startswith("out: a stdout_sink has no threads, so its grouping tells each group in one message")
     assert [each["event"] for each in logged].count("config_notes") == 2
 
 
