@@ -110,10 +110,11 @@ def lines(notification: Notification, markup: Markup) -> Iterator[Line]:
     yield Line(markup.bold(title(notification)))
     yield from (Line(markup.text(text)) for text in head(notification))
     for number, block in enumerate(plain.shown_blocks(notification), 1):
-        yield from _block_lines(block, number, markup)
+        yield from block_lines(block, number, markup)
 
 
-def _block_lines(block: Block, number: int, markup: Markup) -> Iterator[Line]:
+def block_lines(block: Block, number: int, markup: Markup) -> Iterator[Line]:
+    """Yield the lines of a block; `number` tells its preformatted lines from those of other blocks."""
     match block:
         case TextBlock(text=text):
             yield from (Line(markup.text(line)) for line in plain.lines(text, VALUE_LIMIT) if line)
@@ -153,7 +154,7 @@ def message(
     """
     every = lines(notification, markup)
     kept = list(itertools.islice(every, _MOST_LINES))
-    return fitted(kept, limit, measure, notification.link, markup, newline, beyond=_count(every))
+    return fitted(kept, limit, measure, notification.link, markup, newline, beyond=count_lines(every))
 
 
 def fitted(
@@ -168,7 +169,7 @@ def fitted(
     """Join as many of the lines as fit, and say how many are left out; the link is always there."""
 
     def joined(count: int) -> str:
-        left_out = _sum(_count(kept[count:]), beyond or {})
+        left_out = _sum(count_lines(kept[count:]), beyond or {})
         return newline.join([*_blocks(kept[:count], markup), *footer(left_out, link, markup)])
 
     if not beyond and measure(whole := joined(len(kept))) <= limit:
@@ -192,7 +193,8 @@ def _blocks(kept: Sequence[Line], markup: Markup) -> Iterator[str]:
         yield from [markup.pre(texts)] if number else texts
 
 
-def _count(lines: Iterator[Line] | Sequence[Line]) -> dict[str, int]:
+def count_lines(lines: Iterator[Line] | Sequence[Line]) -> dict[str, int]:
+    """Return how many lines there are of each sort, by what they are called."""
     counts: dict[str, int] = {}
     for line in lines:
         counts[line.counts] = counts.get(line.counts, 0) + 1
