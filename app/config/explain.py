@@ -39,7 +39,8 @@ _ROBUSTA_ONLY: Final = frozenset(
 _ON_KIND: Final = re.compile(r"on_(\w+?)_(create|update|delete|all_changes)")
 _KIND_WORDS: Final = frozenset(BY_NAME) | {"kubernetes_any_resource", "resource"}
 _WORD: Final = re.compile(r"'([^']*)'")
-_NO_NAMESPACE_LABELS: Final = "an admission review does not carry the labels of the namespace"
+_OF_A_SCOPE: Final = frozenset({"include", "exclude"})
+"""Robusta's example of routing by severity has them beside an empty `scope`."""
 
 
 class Complaint(msgspec.Struct, frozen=True):
@@ -87,8 +88,8 @@ def _unknown(parent: KeyPath, word: str) -> Complaint:
         return Complaint(path, f"{word!r} is not read here", _ELSEWHERE[word], of_key=True)
     if not parent and word in _ROBUSTA_ONLY:
         return Complaint(path, f"{word!r} is a Helm value of Robusta that has no counterpart here", of_key=True)
-    if word == "namespace_labels":
-        return Complaint(path, f"cannot be matched: {_NO_NAMESPACE_LABELS}", "namespace", of_key=True)
+    if word in _OF_A_SCOPE and "scope" in keys_at(parent):
+        return Complaint(path, f"{word!r} belongs into scope: indent it", f"scope.{word}", of_key=True)
     noun = _noun(parent)
     near = _nearest_trigger(word) if noun == "trigger" else nearest(word, keys_at(parent))
     return Complaint(path, f"unknown {noun} {word!r}{'' if near else _hint(noun, word, parent)}", near, of_key=True)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, Secret, Se
 
 from app.core.fields import FieldPattern
 from app.core.finding import Severity
-from app.core.scope import compile_regex
+from app.core.matching import compile_regex
 from app.core.single import Parameters, SingleKey, single_key_model
 from app.core.templates import compile_template
 

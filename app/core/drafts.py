@@ -50,6 +50,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """What actions are about: a change, or a failed Job.
 
     For a Job, `account` says in a sentence why it failed, and `enriched` returns the blocks that an enricher attaches.
+    An action that has nothing to tell says why to `silent`: its rule, and a sentence.
     """
 
     look: Look
@@ -58,6 +59,12 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     fields: FieldSelection | None = None
     account: str = ""
     enriched: Callable[[JobEnricher], tuple[Block, ...]] | None = None
+    silent: Callable[[str, str], object] | None = None
+
+    def say(self, rule: str, text: str) -> None:
+        """Say why an action has nothing to tell, to whoever wants to know."""
+        if self.silent is not None:
+            self.silent(rule, text)
 
 
 Drafts = tuple[Draft, ...]
@@ -123,10 +130,14 @@ def _babysitter(parameters: ResourceBabysitter) -> Step:
 
     def step(situation: Situation, drafts: Drafts) -> Drafts:
         change = situation.change
-        if change is None or change.resource.namespace in ignored:
+        if change is None:
+            return drafts
+        if change.resource.namespace in ignored:
+            situation.say("ignored_namespaces", "resource_babysitter ignores the namespace")
             return drafts
         deltas = selected(change, situation.fields)
         if change.operation == "UPDATE" and not deltas and not change.truncated:
+            situation.say("fields_to_monitor", "no field changed that resource_babysitter monitors")
             return drafts
         draft = Draft(
             title=title(change),
@@ -208,6 +219,7 @@ def _tracker(receiver: str) -> Step:
 def _enrichment(parameters: JobEnricher) -> Step:
     def step(situation: Situation, drafts: Drafts) -> Drafts:
         if situation.enriched is None:
+            situation.say("actions", "it only attaches what is known of failed Jobs, and this is a change")
             return drafts
         blocks = situation.enriched(parameters)
         drafted = drafts or (_job_failed(situation),)

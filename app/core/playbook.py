@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Annotated, Final
+from datetime import datetime
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,14 +17,15 @@ from app.core.actions import (
     JsonChangeTracker,
     ResourceBabysitter,
 )
+from app.core.change import Resource
 from app.core.drafts import Draft, Situation, Step, asks_for_status, compile_action
-from app.core.facts import ChangeFacts
+from app.core.facts import ChangeFacts, NamespaceLabels, labels_of_namespace, unknown_namespaces
 from app.core.finding import Block, Finding
-from app.core.firing import Firing, GroupKind, compile_trigger, object_test
+from app.core.firing import Condition, Firing, GroupKind, compile_trigger, job_conditions, unmet
+from app.core.matching import Facts
 from app.core.redact import Redactor
 from app.core.review import Change
-from app.core.routing import Routes, SinkRule, compile_routes, finding_facts, route
-from app.core.scope import Facts
+from app.core.routing import Routes, SinkRule, compile_routes, finding_facts, takers
 from app.core.single import Parameters
 from app.core.templates import Look
 from app.core.triggers import JOB_FAILURE, FailedJobTrigger, TriggerItem
@@ -88,8 +91,12 @@ class RoutedFinding(msgspec.Struct, frozen=True):
 class JobFiring(msgspec.Struct, frozen=True):
     """A compiled on_job_failure: which Jobs are meant, and for how many seconds one finding is enough."""
 
-    test: Callable[[Facts], bool]
+    conditions: tuple[Condition[Facts], ...]
     rate_limit: int
+
+    def obstacle(self, job: Facts) -> Condition[Facts] | None:
+        """Return what keeps a Job from firing it."""
+        return unmet(self.conditions, job)
 
 
 class FailedJobSituation(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +104,8 @@ class FailedJobSituation(msgspec.Struct, frozen=True, kw_only=True):
 
     `facts` are what scopes may ask (name, namespace, kind, labels, annotations, ...), `enriched` returns the blocks of
     an enricher, `look` the values of template variables, and `account` says in a sentence why the Job failed.
-    `withheld` names the playbooks that do not fire, since their rate limit is used up.
+    `withheld` names the playbooks that do not fire, since their rate limit is used up. `at` is the moment at which
+    sinks must be active; without one, they are.
     """
 
     facts: Facts
@@ -105,6 +113,7 @@ class FailedJobSituation(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     enriched: Callable[[JobEnricher], tuple[Block, ...]]
     withheld: Collection[str] = ()
+    at: datetime | None = None
 
 
 class CompiledPlaybook(msgspec.Struct, frozen=True):
@@ -122,9 +131,13 @@ class CompiledPlaybook(msgspec.Struct, frozen=True):
     def fired(self, change: Change) -> Firing | None:
         """Return the first trigger that the change fires."""
         for firing in self.firings:
-            if firing.fires(change, status=self.status):
+            if firing.obstacle(change, status=self.status) is None:
                 return firing
         return None
+
+    def fired_by_job(self, job: Facts) -> JobFiring | None:
+        """Return the first trigger that a failed Job fires."""
+        return next((firing for firing in self.jobs if firing.obstacle(job) is None), None)
 
     def drafts(self, situation: Situation) -> tuple[Draft, ...]:
         """Take the actions in order."""
@@ -135,13 +148,25 @@ class CompiledPlaybook(msgspec.Struct, frozen=True):
 
     def narrowed(self, operation: str, kind: GroupKind | None) -> CompiledPlaybook | None:
         """Keep the triggers that such a change may fire; None if there are none."""
-        firings = tuple(
-            firing
-            for firing in self.firings
-            if operation in firing.operations and (firing.kinds is None or kind in firing.kinds)
-        )
+        firings = tuple(firing for firing in self.firings if firing.concerns(operation, kind))
         return msgspec.structs.replace(self, firings=firings) if firings else None
 
+
+class Heard(NamedTuple):
+    """What a playbook makes of a change or a failed Job: nothing where no trigger fired, or it had nothing to tell."""
+
+    playbook: CompiledPlaybook
+    fired: bool
+    drafts: tuple[Draft, ...] = ()
+
+    @property
+    def stops(self) -> bool:
+        """Whether later playbooks do not hear of it."""
+        return bool(self.drafts) and self.playbook.stop
+
+
+Silent = Callable[[CompiledPlaybook, str, str], object]
+"""Takes why a playbook that fired has nothing to tell: the rule, and a sentence."""
 
 Index = dict[tuple[str, str, str], tuple[CompiledPlaybook, ...]]
 
@@ -173,27 +198,93 @@ def _tracker_name(action: JsonChangeTracker, named: dict[str, JsonChangeTracker]
 class Playbooks:
     """Every playbook, indexed by operation and kind. Immutable; evaluation is pure and builds nothing in vain."""
 
-    def __init__(self, playbooks: Sequence[CompiledPlaybook], routes: Routes) -> None:
-        self._playbooks = tuple(playbooks)
-        self._routes = routes
+    def __init__(
+        self,
+        playbooks: Sequence[CompiledPlaybook],
+        routes: Routes,
+        namespaces: NamespaceLabels = unknown_namespaces,
+    ) -> None:
+        self.playbooks = tuple(playbooks)
+        self.routes = routes
+        self._namespaces = namespaces
         self._by_kind: Index = {}
         self._others: dict[str, tuple[CompiledPlaybook, ...]] = {}
         self._index()
 
     @classmethod
-    def compile(cls, playbooks: Sequence[Playbook], sinks: Iterable[SinkRule] = ()) -> Playbooks:
+    def compile(
+        cls,
+        playbooks: Sequence[Playbook],
+        sinks: Iterable[SinkRule] = (),
+        namespaces: NamespaceLabels = unknown_namespaces,
+    ) -> Playbooks:
         """Compile playbooks and the routing to the sinks, which keep their order."""
         names = iter([name for name, _ in trackers(playbooks)])
-        return cls([_compile(playbook, names) for playbook in playbooks], compile_routes(sinks))
+        compiled = [_compile(playbook, names, namespaces) for playbook in playbooks]
+        return cls(compiled, compile_routes(sinks), namespaces)
 
-    def evaluate(self, change: Change, redactor: Redactor, cluster: str) -> list[RoutedFinding]:
-        """Return what the playbooks say about a change, in their order, and to whom; an unchanged update fires none."""
+    def evaluate(
+        self, change: Change, redactor: Redactor, cluster: str, now: datetime | None = None
+    ) -> list[RoutedFinding]:
+        """Return what the playbooks say about a change, in their order, and to whom; an unchanged update fires none.
+
+        `now` is the moment at which sinks must be active; without one, they are.
+        """
         resource = change.resource
         key = (change.operation, resource.group, resource.kind.lower())
         candidates = self._by_kind.get(key) or self._others.get(change.operation)
         if not candidates:
             return []
-        return self._told(candidates, change, redactor, cluster)
+        heard = self.hear(candidates, change, redactor, cluster)
+        return self._told(heard, self.facts(change), now)
+
+    def facts(self, change: Change) -> Facts:
+        """Return what scopes may ask about a change."""
+        return ChangeFacts(change, self._namespaces)
+
+    def job_facts(self, job: Facts) -> Facts:
+        """Return what scopes may ask about a failed Job: what is known of it, and the labels of its namespace."""
+        place = Resource(kind=str(job["kind"]), group="batch", namespace=str(job["namespace"]))
+        return {**job, "namespace_labels": labels_of_namespace(place, job["labels"], self._namespaces)}
+
+    def hear(
+        self,
+        candidates: Iterable[CompiledPlaybook],
+        change: Change,
+        redactor: Redactor,
+        cluster: str,
+        silent: Silent | None = None,
+    ) -> Iterator[Heard]:
+        """Yield what each playbook makes of a change that it concerns, up to one that stops it."""
+        look = change_look(change, redactor, cluster)
+        for playbook in candidates:
+            firing = playbook.fired(change)
+            if firing is None:
+                yield Heard(playbook, fired=False)
+                continue
+            situation = Situation(
+                look=look,
+                redactor=redactor,
+                change=change,
+                fields=firing.fields,
+                silent=None if silent is None else functools.partial(silent, playbook),
+            )
+            heard = Heard(playbook, fired=True, drafts=playbook.drafts(situation))
+            yield heard
+            if heard.stops:
+                return
+
+    def hear_of_job(self, failed: FailedJobSituation, redactor: Redactor, facts: Facts) -> Iterator[Heard]:
+        """Yield what each playbook makes of a failed Job, up to one that stops it."""
+        situation = Situation(look=failed.look, redactor=redactor, account=failed.account, enriched=failed.enriched)
+        for playbook in self.playbooks:
+            if playbook.label in failed.withheld or playbook.fired_by_job(facts) is None:
+                yield Heard(playbook, fired=False)
+                continue
+            heard = Heard(playbook, fired=True, drafts=playbook.drafts(situation))
+            yield heard
+            if heard.stops:
+                return
 
     def wanted_enrichers(self, job: Facts) -> tuple[JobEnricher, ...]:
         """Return, without repeats, what `evaluate_failed_job` will ask to be attached for this Job."""
@@ -206,75 +297,59 @@ class Playbooks:
 
     def evaluate_failed_job(self, situation: FailedJobSituation, redactor: Redactor) -> list[RoutedFinding]:
         """Return what the playbooks say about a failed Job, and to whom."""
-        told: list[RoutedFinding] = []
-        for playbook, _ in self._about(situation.facts):
-            if playbook.label in situation.withheld:
-                continue
-            drafts = playbook.drafts(
-                Situation(
-                    look=situation.look,
-                    redactor=redactor,
-                    account=situation.account,
-                    enriched=situation.enriched,
-                )
-            )
-            told.extend(self._routed(playbook, draft, situation.facts) for draft in drafts)
-            if drafts and playbook.stop:
-                break
-        return told
+        facts = self.job_facts(situation.facts)
+        return self._told(self.hear_of_job(situation, redactor, facts), facts, situation.at)
 
     def _about(self, job: Facts) -> Iterator[tuple[CompiledPlaybook, JobFiring]]:
-        for playbook in self._playbooks:
-            for firing in playbook.jobs:
-                if firing.test(job):
-                    yield playbook, firing
-                    break
+        facts = self.job_facts(job)
+        for playbook in self.playbooks:
+            firing = playbook.fired_by_job(facts)
+            if firing is not None:
+                yield playbook, firing
 
-    def _told(
-        self, candidates: tuple[CompiledPlaybook, ...], change: Change, redactor: Redactor, cluster: str
-    ) -> list[RoutedFinding]:
-        told: list[RoutedFinding] = []
-        look = change_look(change, redactor, cluster)
-        for playbook in candidates:
-            firing = playbook.fired(change)
-            if firing is None:
-                continue
-            situation = Situation(look=look, redactor=redactor, change=change, fields=firing.fields)
-            drafts = playbook.drafts(situation)
-            told.extend(self._routed(playbook, draft, ChangeFacts(change)) for draft in drafts)
-            if drafts and playbook.stop:
-                break
-        return told
+    def _told(self, heard: Iterable[Heard], subject: Facts, now: datetime | None) -> list[RoutedFinding]:
+        return [self._routed(each.playbook, draft, subject, now) for each in heard for draft in each.drafts]
 
-    def _routed(self, playbook: CompiledPlaybook, draft: Draft, subject: Facts) -> RoutedFinding:
-        finding = Finding(
-            playbook=playbook.label,
-            title=draft.title,
-            description=draft.description,
-            severity=draft.severity,
-            aggregation_key=draft.aggregation_key,
-            blocks=draft.blocks,
-            sinks=(draft.receiver,) if draft.receiver else playbook.sinks or (),
-        )
-        if draft.receiver or playbook.sinks == ():
+    def _routed(self, playbook: CompiledPlaybook, draft: Draft, subject: Facts, now: datetime | None) -> RoutedFinding:
+        finding = finding_of(playbook, draft)
+        if is_addressed(playbook, draft):
             return RoutedFinding(finding, finding.sinks)
-        return RoutedFinding(finding, route(self._routes, finding, finding_facts(finding, draft.type, subject)))
+        facts = finding_facts(finding, draft.type, subject)
+        return RoutedFinding(finding, takers(self.routes, finding, facts, now))
 
     def _index(self) -> None:
-        firings = [firing for playbook in self._playbooks for firing in playbook.firings]
+        firings = [firing for playbook in self.playbooks for firing in playbook.firings]
         for operation in {operation for firing in firings for operation in firing.operations}:
             self._others[operation] = self._narrowed(operation, None)
             for group, kind in {kind for firing in firings for kind in firing.kinds or ()}:
                 self._by_kind[operation, group, kind] = self._narrowed(operation, (group, kind))
 
     def _narrowed(self, operation: str, kind: GroupKind | None) -> tuple[CompiledPlaybook, ...]:
-        narrowed = (playbook.narrowed(operation, kind) for playbook in self._playbooks)
+        narrowed = (playbook.narrowed(operation, kind) for playbook in self.playbooks)
         return tuple(playbook for playbook in narrowed if playbook is not None)
 
 
-def _compile(playbook: Playbook, receivers: Iterator[str]) -> CompiledPlaybook:
+def finding_of(playbook: CompiledPlaybook, draft: Draft) -> Finding:
+    """Return the finding that a draft has become."""
+    return Finding(
+        playbook=playbook.label,
+        title=draft.title,
+        description=draft.description,
+        severity=draft.severity,
+        aggregation_key=draft.aggregation_key,
+        blocks=draft.blocks,
+        sinks=(draft.receiver,) if draft.receiver else playbook.sinks or (),
+    )
+
+
+def is_addressed(playbook: CompiledPlaybook, draft: Draft) -> bool:
+    """Say whether no rule of a sink decides who gets it: it has a receiver of its own, or is for nobody on purpose."""
+    return bool(draft.receiver) or playbook.sinks == ()
+
+
+def _compile(playbook: Playbook, receivers: Iterator[str], namespaces: NamespaceLabels) -> CompiledPlaybook:
     actions = [action for _, action in playbook.chosen_actions]
-    firings = (compile_trigger(name, parameters) for name, parameters in playbook.chosen_triggers)
+    firings = (compile_trigger(name, parameters, namespaces) for name, parameters in playbook.chosen_triggers)
     return CompiledPlaybook(
         label=playbook.label,
         firings=tuple(firing for firing in firings if firing is not None),
@@ -286,7 +361,7 @@ def _compile(playbook: Playbook, receivers: Iterator[str]) -> CompiledPlaybook:
         stop=playbook.stop,
         status=any(map(asks_for_status, actions)),
         jobs=tuple(
-            JobFiring(object_test(parameters), parameters.rate_limit or 0)
+            JobFiring(job_conditions(parameters), parameters.rate_limit or 0)
             for _, parameters in playbook.chosen_triggers
             if isinstance(parameters, FailedJobTrigger)
         ),

@@ -6,12 +6,13 @@ import datetime as dt
 import re
 import zoneinfo
 from collections.abc import Callable, Sequence
-from datetime import UTC, time
+from datetime import time
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.core.nearest import UnknownWordError, nearest
+from app.core.refusal import Refusal
 
 Instant = dt.datetime
 DAYS: Final = ("mon", "tue", "wed", "thr", "fri", "sat", "sun")
@@ -51,8 +52,8 @@ def _zone(name: str) -> str:
 def _minute(value: object) -> object:
     try:
         if isinstance(value, str):
-            Instant.strptime(value, _MINUTE)
-            return value
+            # Written anew, since windows are compared as texts, and `2026-1-5 8:00` can be read, too.
+            return format(Instant.strptime(value, _MINUTE), _MINUTE)
     except ValueError:
         pass
     raise ValueError(f"{value!r} is not a date and time; write it as '2026-12-24 18:00'")
@@ -69,7 +70,11 @@ class _Window(BaseModel):
 
 
 class ActivityHours(_Window):
-    """A part of a day, its first and its last minute included."""
+    """A part of a day, its first and its last minute included.
+
+    The last minute counts to its end, where Robusta's code stops after its first second: its documentation covers a day
+    by 00:00 to 12:00 and 12:00 to 23:59, which is to leave no minute out.
+    """
 
     start: Annotated[TimeOfDay, Field(description="First minute, such as '16:30'.")]
     end: Annotated[TimeOfDay, Field(description="Last minute, to its end.")]
@@ -103,10 +108,17 @@ class ActivityInterval(_Window):
 
 
 class Activity(_Window):
-    """When a sink is active."""
+    """When a sink is active, by the clock on the wall there: days may have 23 or 25 hours."""
 
     timezone: Zone = "UTC"
-    intervals: Annotated[list[ActivityInterval], Field(min_length=1, description="It is active in any of these.")]
+    intervals: Annotated[list[ActivityInterval], Field(description="It is active in any of these.")] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        # An empty mapping means always: Robusta's overview of the sinks' options writes `activity: {}` for that.
+        if self.model_fields_set and not self.intervals:
+            raise ValueError("needs intervals, at least one, such as {days: [mon, tue]}")
+        return self
 
 
 class MuteInterval(_Window):
@@ -123,24 +135,40 @@ class MuteInterval(_Window):
         return self
 
 
-Active = Callable[[Instant], str]
-"""Says why a sink is told nothing at a moment; the empty string where it is told."""
+Silence = Callable[[Instant], Refusal | None]
+"""Says why a sink is told nothing at a moment; None where it is told."""
 
 
-def compile_windows(activity: Activity | None, mute_intervals: Sequence[MuteInterval] | None) -> Active | None:
+def compile_windows(activity: Activity | None, mute_intervals: Sequence[MuteInterval] | None) -> Silence | None:
     """Return what says why a sink is silent at a moment; None for one that never is."""
-    if activity is None and not mute_intervals:
-        return None
-    zone = zoneinfo.ZoneInfo(activity.timezone) if activity else UTC
-    mutes = [(mute, zoneinfo.ZoneInfo(mute.timezone)) for mute in mute_intervals or ()]
+    reasons = [_muted(each) for each in mute_intervals or ()]
+    if activity is not None and activity.intervals:
+        reasons.append(_inactive(activity))
 
-    def silence(moment: Instant) -> str:
-        for mute, where in mutes:
-            if mute.start_date <= format(moment.astimezone(where), _MINUTE) <= mute.end_date:
-                return f"muted from {mute.start_date} to {mute.end_date} {mute.timezone}"
+    def silence(moment: Instant) -> Refusal | None:
+        return next((found for reason in reasons if (found := reason(moment)) is not None), None)
+
+    return silence if reasons else None
+
+
+def _muted(mute: MuteInterval) -> Silence:
+    zone = zoneinfo.ZoneInfo(mute.timezone)
+
+    def silence(moment: Instant) -> Refusal | None:
+        if not mute.start_date <= format(moment.astimezone(zone), _MINUTE) <= mute.end_date:
+            return None
+        return Refusal("mute_intervals", f"muted from {mute.start_date} to {mute.end_date} {mute.timezone}")
+
+    return silence
+
+
+def _inactive(activity: Activity) -> Silence:
+    zone = zoneinfo.ZoneInfo(activity.timezone)
+
+    def silence(moment: Instant) -> Refusal | None:
         local = moment.astimezone(zone)
-        if activity and not any(interval.covers(local) for interval in activity.intervals):
-            return f"not active on {DAYS[local.weekday()]} at {local:%H:%M} {activity.timezone}"
-        return ""
+        if any(interval.covers(local) for interval in activity.intervals):
+            return None
+        return Refusal("activity", f"not active on {DAYS[local.weekday()]} at {local:%H:%M} {activity.timezone}")
 
     return silence

@@ -126,7 +126,7 @@ def test_a_wrong_word_names_the_nearest_right_one(text: str, message: str, sugge
         (playbook(action="resource_babysitter: {fields_to_monitor: image}"), "should be a list"),
         (playbook(action="resource_babysitter: {fields_to_monitor: ['a..b']}"), "'a..b' is not a field pattern"),
         (playbook("on_pod_update: {scope: {include: [{name: '('}]}}"), "'(' is not a regular expression"),
-        (playbook("on_pod_update: {scope: {include: [{namespace_labels: 'a=b'}]}}"), "labels of the namespace"),
+        (playbook("on_pod_update: {scope: , include: [{namespace: a}]}"), "'include' belongs into scope: indent it"),
         ("customPlaybooks: [{triggers: [{on_pod_update: {}}]}]", "lacks the key 'actions'"),
         ("kubewatch: {}", "is a Helm value of Robusta that has no counterpart here"),
         ("sinksConfig: [{slack_of_another_kind: {}}]", "unknown sink type"),

@@ -7,8 +7,8 @@ import pytest
 
 from app.core.actions import JobEnricher, JobEventsEnricher, JobInfoEnricher, JobPodEnricher
 from app.core.finding import Block, Finding, Severity, TextBlock
+from app.core.matching import Facts
 from app.core.playbook import FailedJobSituation, RoutedFinding
-from app.core.scope import Facts
 from app.sinks.base import SinkConfig
 from tests.core.changes import REDACTOR, change, image_change, paths, playbooks, recorded, routed, told
 
@@ -159,7 +159,8 @@ def test_the_scope_of_a_named_sink_holds_too() -> None:
         ({"match": {"labels": "app=w.*"}}, False),
         ({"match": {}}, True),
         ({"match": {"namespace": "x"}, "scope": {"include": [{"name": "web"}]}}, True),
-        ({"match": {"namespace": "shop"}, "scope": {"include": [{"name": "x"}]}}, False),
+        ({"match": {"namespace": "shop"}, "scope": {"include": [{"name": "x"}]}}, True),
+        ({"match": {"namespace": "x"}, "scope": {"include": [{"name": "x"}]}}, False),
         ({"match": {"namespace": "shop"}, "scope": {"exclude": [{"name": "web"}]}}, False),
         ({"match": {"namespace": "x"}, "scope": {"exclude": [{"name": "x"}]}}, False),
     ],
