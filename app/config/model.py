@@ -8,10 +8,11 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl
 
 from app.core.actions import JsonChangeTracker
+from app.core.facts import NAMESPACE_LABELS, NamespaceLabels, unknown_namespaces
 from app.core.fields import FieldPattern
 from app.core.playbook import Playbook, Playbooks, trackers
 from app.core.record import Record
-from app.core.triggers import JOB_FAILURE
+from app.core.triggers import JOB_FAILURE, ObjectTrigger
 from app.sinks.base import SinkConfig, ThreadedSink
 from app.sinks.registry import SINKS, SinkItem
 from app.sinks.webhook import WebhookConfig
@@ -132,9 +133,20 @@ class Config(_Section):
         """Say whether a playbook needs the watcher."""
         return any(name == JOB_FAILURE for playbook in self.custom_playbooks for name, _ in playbook.chosen_triggers)
 
-    def compile(self) -> Playbooks:
+    @property
+    def wants_namespace_labels(self) -> bool:
+        """Say whether a scope asks for the labels of namespaces, so that they must be followed."""
+        parameters = (chosen for playbook in self.custom_playbooks for _, chosen in playbook.chosen_triggers)
+        scopes = [
+            *(each.scope for each in parameters if isinstance(each, ObjectTrigger)),
+            *(scope for sink in self.sinks for scope in (sink.scope, sink.match)),
+        ]
+        asked = [self.record.scope(), *(scope.compile() for scope in scopes if scope is not None)]
+        return any(NAMESPACE_LABELS in scope.attributes() for scope in asked)
+
+    def compile(self, namespaces: NamespaceLabels = unknown_namespaces) -> Playbooks:
         """Return the playbooks, ready to be evaluated, with the routing to the sinks."""
-        return Playbooks.compile(self.custom_playbooks, self.sinks)
+        return Playbooks.compile(self.custom_playbooks, self.sinks, namespaces)
 
 
 def tracker_sink(name: str, action: JsonChangeTracker) -> WebhookConfig:

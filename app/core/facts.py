@@ -9,6 +9,8 @@ from app.core.change import Resource
 from app.core.paths import render
 from app.core.review import Change
 
+NAMESPACE_LABELS: Final = "namespace_labels"
+
 NamespaceLabels = Callable[[str], Mapping[str, str] | None]
 """Returns the labels of a namespace by its name, None while they are not known."""
 
@@ -93,13 +95,13 @@ class ChangeFacts(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         change = self._change
-        if name == "namespace_labels":
+        if name == NAMESPACE_LABELS:
             return labels_of_namespace(change.resource, change.labels, self._namespaces)
         return _READERS[name](change) if is_known(change, name) else None
 
     def __iter__(self) -> Iterator[str]:
         yield from _READERS
-        yield "namespace_labels"
+        yield NAMESPACE_LABELS
 
     def __len__(self) -> int:
         return len(_READERS) + 1

@@ -19,7 +19,7 @@ from app.core.actions import (
 )
 from app.core.change import Resource
 from app.core.drafts import Draft, Situation, Step, asks_for_status, compile_action
-from app.core.facts import ChangeFacts, NamespaceLabels, labels_of_namespace, unknown_namespaces
+from app.core.facts import NAMESPACE_LABELS, ChangeFacts, NamespaceLabels, labels_of_namespace, unknown_namespaces
 from app.core.finding import Block, Finding
 from app.core.firing import Condition, Firing, GroupKind, compile_trigger, job_conditions, unmet
 from app.core.matching import Facts
@@ -245,7 +245,7 @@ class Playbooks:
     def job_facts(self, job: Facts) -> Facts:
         """Return what scopes may ask about a failed Job: what is known of it, and the labels of its namespace."""
         place = Resource(kind=str(job["kind"]), group="batch", namespace=str(job["namespace"]))
-        return {**job, "namespace_labels": labels_of_namespace(place, job["labels"], self._namespaces)}
+        return {**job, NAMESPACE_LABELS: labels_of_namespace(place, job["labels"], self._namespaces)}
 
     def hear(
         self,

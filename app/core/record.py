@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.core.facts import ChangeFacts
+from app.core.facts import ChangeFacts, NamespaceLabels, unknown_namespaces
 from app.core.fields import is_status
 from app.core.kinds import is_noise
+from app.core.matching import CompiledScope
 from app.core.review import Change
 from app.core.scope import ChangeScopeItem, compile_scope
 
@@ -32,10 +33,14 @@ class Record(BaseModel):
     defaults: Annotated[bool, Field(description="Leave out upkeep such as leases, events and endpoints.")] = True
     status: Annotated[bool, Field(description="Record changes of the status, too.")] = False
 
-    def compile(self) -> Selector:
+    def scope(self) -> CompiledScope:
+        """Return what `include` and `exclude` say; without them, everything is within."""
+        return compile_scope(self.include, self.exclude)
+
+    def compile(self, namespaces: NamespaceLabels = unknown_namespaces) -> Selector:
         """Return the test that says whether a change is recorded; an update without a change never is."""
         defaults, status = self.defaults, self.status
-        within = compile_scope(self.include, self.exclude) if self.include or self.exclude else None
+        within = self.scope() if self.include or self.exclude else None
 
         def selector(change: Change) -> bool:
             resource = change.resource
@@ -45,7 +50,7 @@ class Record(BaseModel):
                 return False
             if change.operation == "UPDATE" and not change.deltas and not change.truncated:
                 return False
-            return within is None or within(ChangeFacts(change))
+            return within is None or within(ChangeFacts(change, namespaces))
 
         return selector
 

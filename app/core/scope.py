@@ -56,7 +56,7 @@ class ChangeScopeItem(BaseModel):
         Patterns | None,
         Field(
             description="Selectors, as for labels, of the labels of the object's namespace. They are followed live,"
-            " for which the program needs the verbs get, list and watch on namespaces; while they are not known, an"
+            " for which the program needs the verbs list and watch on namespaces; while they are not known, an"
             " item that asks for them matches nothing."
         ),
     ] = None
