@@ -28,7 +28,7 @@ from app.sinks.registry import build_all
 from app.store.absent import ERROR as NO_SUCH_SINK
 from app.store.absent import give_up_absent
 from app.store.database import connect_reader
-from app.store.deliveries import DeliveryQueue, queue_state
+from app.store.deliveries import DeliveryQueue, forget_memories, queue_state
 from app.store.journal import Journal, JournalObserver
 from app.store.retention import Retention, forget, is_over, journal_size
 from app.telemetry.metrics import Metrics
@@ -104,6 +104,7 @@ class Backbone:
             clock=lambda: datetime.now(UTC),
             random=random.SystemRandom().random,
             on_outcome=self._count_delivery,
+            link=self._link,
         )
         self.journal.on_deliveries = self.dispatcher.wake
 
@@ -167,6 +168,7 @@ class Backbone:
             logger.warning("deliveries given up", action="dead", reason=NO_SUCH_SINK, deliveries=given_up)
         while forgotten := await call(lambda c: forget(c, retention, datetime.now(UTC))):
             self.metrics.forgotten.inc(forgotten)
+        await call(lambda c: forget_memories(c, datetime.now(UTC)))
         size = await call(journal_size)
         self._size_over_limit = size if is_over(size, retention) else None
         self.metrics.journal_over_limit.set(self._size_over_limit is not None)
@@ -220,8 +222,14 @@ class Backbone:
         self.metrics.config_reloads.labels("success" if valid else "failure").inc()
         self.metrics.config_valid.set(valid)
 
-    def _count_delivery(self, sink: str, outcome: str, seconds: float) -> None:
+    def _link(self, entry_id: str) -> str:
+        """Return the address of an entry's page, as the configuration in effect says where the console is."""
+        console = self.config.current.global_config.console_url
+        return f"{str(console).rstrip('/')}/entries/{entry_id}" if console else ""
+
+    def _count_delivery(self, sink: str, outcome: str, seconds: float, deliveries: int) -> None:
         self.metrics.deliveries.labels(sink, outcome).inc()
+        self.metrics.deliveries_together.labels(sink).inc(deliveries - 1)
         self.metrics.delivery_seconds.labels(sink).observe(seconds)
 
 

@@ -11,11 +11,12 @@ A delivery that the noise rules or the sink's grouping keep back is withheld: it
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from app.core.finding import Notification
+from app.core.raw import items, string
 
 DeliveryState = Literal["pending", "delivered", "dead", "withheld"]
 
@@ -51,12 +52,19 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery leased to the caller; `notification.attempt` is 1 for the first attempt.
 
-    `others` are deliveries that are told with it, as one notification: what becomes of it becomes of them.
+    `others` are deliveries of the same `fold`, oldest first, that are told with it as one notification: what becomes of
+    it becomes of them. Their notifications are light: see `light`.
     """
 
     id: int
     notification: Notification
-    others: tuple[int, ...] = ()
+    fold: str = ""
+    others: tuple[Claimed, ...] = ()
+
+    @property
+    def every(self) -> tuple[Claimed, ...]:
+        """All deliveries that are told, oldest first: the others and, last, itself."""
+        return (*self.others, self)
 
 
 class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +75,43 @@ class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended: delivered, dead, or pending again with the time of the next attempt."""
+    """How an attempt ended: delivered, dead, or pending again with the time of the next attempt.
+
+    Withheld with a reason as `error`, or pending without an error, it was no attempt. `fold` replaces the delivery's
+    fold; None leaves it.
+    """
 
     id: int
     state: DeliveryState
     error: str = ""
     next_attempt_at: datetime | None = None
+    fold: str | None = None
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered for a sink under a key until it expires, written in one transaction with settlements."""
+
+    key: str
+    body: bytes
+    expires_at: datetime
+
+
+def light(notification: Notification) -> Notification:
+    """Return the notification without what is only needed to show it by itself: blocks, field changes, the object.
+
+    What it can be grouped, routed to a lane and listed by is kept, the object's owners and node among it.
+    """
+    entry, replace = notification.entry, msgspec.structs.replace
+    kept = entry.object if entry.object is msgspec.UNSET else _owners_and_node(entry.object)
+    return replace(
+        notification,
+        finding=replace(notification.finding, blocks=()),
+        entry=replace(entry, changes=(), patch=(), object=kept),
+    )
+
+
+def _owners_and_node(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "metadata": {"ownerReferences": items(document, "metadata", "ownerReferences")},
+        "spec": {"nodeName": string(document, "spec", "nodeName")},
+    }

@@ -11,13 +11,14 @@ import structlog
 
 from app.delivery.queue import DeliveryQueue
 from app.delivery.retry import DEFAULT_POLICY, RetryPolicy
-from app.delivery.worker import Outcome, Terms, Worker
+from app.delivery.verdict import Outcome
+from app.delivery.worker import Terms, Worker, no_link
 from app.sinks.base import Sink
 
 _log = structlog.get_logger(__name__)
 
 
-def ignore_outcome(sink: str, outcome: Outcome, seconds: float) -> None:
+def ignore_outcome(sink: str, outcome: Outcome, seconds: float, deliveries: int) -> None:
     """Count nothing."""
 
 
@@ -25,7 +26,8 @@ class Dispatcher:
     """Sends every delivery of its sinks until it is delivered or dead, and closes the sinks that it was given.
 
     All methods but `wake_threadsafe` belong to the event loop that `start` ran in. `on_outcome(sink, outcome,
-    seconds)` is called after each attempt is settled. Deliveries to sinks that it does not have are left alone.
+    seconds, deliveries)` is called after each attempt is settled. `link` returns the address of an entry's page, or
+    nothing; it is asked anew for every message. Deliveries to sinks that it does not have are left alone.
     """
 
     def __init__(
@@ -36,12 +38,15 @@ class Dispatcher:
         clock: Callable[[], datetime],
         random: Callable[[], float],
         policy: RetryPolicy = DEFAULT_POLICY,
-        on_outcome: Callable[[str, Outcome, float], None] = ignore_outcome,
+        on_outcome: Callable[[str, Outcome, float, int], None] = ignore_outcome,
+        link: Callable[[str], str] = no_link,
         lease: timedelta = timedelta(seconds=60),
         batch: int = 32,
     ) -> None:
         self._queue = queue
-        self._terms = Terms(clock=clock, random=random, policy=policy, on_outcome=on_outcome, lease=lease, batch=batch)
+        self._terms = Terms(
+            clock=clock, random=random, policy=policy, on_outcome=on_outcome, link=link, lease=lease, batch=batch
+        )
         self._sinks = _by_name(sinks)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[str, tuple[Worker, asyncio.Task[None]]] = {}

@@ -15,13 +15,13 @@ _LARGEST_EXPONENT: Final = 32
 class RetryPolicy:
     """Exponential backoff with full jitter.
 
-    By default a delivery is given up after 20 attempts: 59 minutes at most, half of that on average, and longer
-    only if the receiver asks for it. `retry_after_cap` bounds what a receiver can ask for.
+    By default a delivery is given up after 60 attempts: 4.3 hours at most, half of that on average, and longer only if
+    the receiver asks for it: an hour of outage makes none dead. `retry_after_cap` bounds what a receiver can ask for.
     """
 
     base: timedelta = timedelta(seconds=1)
     cap: timedelta = timedelta(minutes=5)
-    max_attempts: int = 20
+    max_attempts: int = 60
     retry_after_cap: timedelta = timedelta(hours=1)
 
     def longest(self, attempt: int) -> timedelta:

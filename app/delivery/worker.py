@@ -1,24 +1,24 @@
-"""One sink's worker: claims what is due, sends it in order, settles each at once."""
+"""One sink's worker: claims what is due, sends it in order and at the receiver's pace, settles each at once."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import structlog
 
-from app.core.delivery import Claimed, Settlement
+from app.core.delivery import Memory, Settlement
+from app.delivery.backlog import digest_size
+from app.delivery.pace import NOW, Lanes
+from app.delivery.planning import Planner, Step
 from app.delivery.queue import DeliveryQueue
-from app.delivery.retry import DEFAULT_POLICY, RetryPolicy, next_attempt
+from app.delivery.retry import DEFAULT_POLICY, RetryPolicy
+from app.delivery.verdict import Judge, Outcome, asked_wait
 from app.sinks.base import PermanentError, Sink, TemporaryError
-
-Outcome: TypeAlias = Literal["delivered", "retried", "dead", "bug"]
-"""How an attempt ended. `bug` is a retry after an error that no sink may raise."""
 
 LEASE_MARGIN: Final = timedelta(seconds=10)
 """Time to settle in: a send is cancelled this long before its lease ends."""
@@ -29,22 +29,35 @@ IDLE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(seconds=30)
 """How long a sink that fails rests between two attempts, unless it asks for longer."""
 
+LONGEST_HOLD: Final = timedelta(seconds=5)
+"""How long claimed deliveries wait for their lane's turn; where that takes longer they go back untried."""
+
+MOST_SET_ASIDE: Final = 1000
+"""Deliveries of lanes that must wait which are passed over in one pause, to look for some of other lanes."""
+
 # A queue that names a past time but gives nothing must not keep the processor busy.
 _SHORTEST_REST: Final = timedelta(milliseconds=50)
 
 _log = structlog.get_logger(__name__)
 
 
+def no_link(_entry_id: str) -> str:
+    """Link nowhere."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What all workers have in common; clock, randomness and counting are passed in.
+    """What all workers have in common; clock, randomness, links and counting are passed in.
 
-    `lease` must be longer than `LEASE_MARGIN`; `batch` is how many deliveries are claimed at a time.
+    `lease` must be longer than `LEASE_MARGIN`; `batch` is how many deliveries are claimed at a time. `on_outcome` is
+    given sink, outcome, seconds, and for how many deliveries the attempt was. `link` makes the address of an entry.
     """
 
     clock: Callable[[], datetime]
     random: Callable[[], float]
-    on_outcome: Callable[[str, Outcome, float], None]
+    on_outcome: Callable[[str, Outcome, float, int], None]
+    link: Callable[[str], str] = no_link
     policy: RetryPolicy = DEFAULT_POLICY
     lease: timedelta = timedelta(seconds=60)
     batch: int = 32
@@ -55,11 +68,12 @@ class Terms:
 
 
 class Worker:
-    """Sends one sink's deliveries, one after another.
+    """Sends one sink's deliveries, one after another, in order within each lane.
 
     After a temporary failure the sink pauses, what else was claimed goes back untried, and the next claim is for one
-    delivery alone: an outage costs the deliveries that wait few of their attempts. Whatever fails, the worker lives
-    on; `stop` ends it after the send that runs.
+    delivery alone: an outage costs the deliveries that wait few of their attempts. A receiver with a documented pace
+    that asks for a pause is left alone in that lane only. Whatever fails, the worker lives on; `stop` ends it after the
+    send that runs.
     """
 
     def __init__(self, sink: Sink[Any], queue: DeliveryQueue, terms: Terms) -> None:
@@ -67,12 +81,16 @@ class Worker:
         self.name: str = sink.config.name
         self._queue = queue
         self._terms = terms
+        self._lanes = Lanes(sink.pace)
+        self._planner = Planner(sink, queue, terms.clock, terms.link)
+        self._judge = Judge(self.name, terms.clock, terms.random, terms.policy)
         self._awake = asyncio.Event()
         self._stopping = False
         self._failures = 0
         self._paused_until: datetime | None = None
+        self._set_aside = 0
         self._owed: list[Settlement] = []
-        self._known_bugs: set[tuple[type[Exception], str, int | None]] = set()
+        self._owed_memories: dict[str, Memory] = {}
 
     def wake(self) -> None:
         """Look into the queue now; a sink that pauses is not disturbed."""
@@ -104,116 +122,143 @@ class Worker:
         return None
 
     async def _round(self) -> datetime:
-        """Settle what is owed, claim, send; return when to look again."""
+        """Settle what is owed, claim, plan, send; return when to look again."""
         await self._settle()
         now = self._terms.clock()
         if self._paused_until and now < self._paused_until:
             return self._paused_until
-        limit = 1 if self._failures else self._terms.batch
-        claimed = await self._queue.claim(self.name, limit=limit, lease=self._terms.lease)
+        size = 1 if self._failures else await digest_size(self._queue, self.name, self.sink.pace)
+        limit = size or self._terms.batch
+        backlog = size > 1
+        claimed = await self._queue.claim(self.name, limit=limit, lease=self._terms.lease, whole=not backlog)
         if not claimed.deliveries:
             return max(claimed.next_due or now + IDLE, self._terms.clock() + _SHORTEST_REST)
-        await self._send_in_order(claimed.deliveries, now)
-        return self._terms.clock()
+        plan = await self._planner.plan(claimed.deliveries, backlog=backlog)
+        await self._settle(*plan.settlements, memories=plan.memories)
+        return await self._send_in_order(plan.steps, now)
 
-    async def _send_in_order(self, deliveries: Sequence[Claimed], claimed_at: datetime) -> None:
+    async def _send_in_order(self, steps: Sequence[Step], claimed_at: datetime) -> datetime:
+        """Send what the lanes and the lease allow, give back the rest; return when to look again."""
         deadline = claimed_at + self._terms.lease - LEASE_MARGIN
         # Less than half of the lease would cut off receivers that are only slow.
         least = (self._terms.lease - LEASE_MARGIN) / 2
-        untried = list(deliveries)
+        left = list(steps)
         try:
-            while untried and not self._stopping:
-                budget = deadline - self._terms.clock()
-                if budget < least or not await self._attempt(untried.pop(0), budget):
+            while left and not self._stopping:
+                now = self._terms.clock()
+                step, wait = self._next(left, now)
+                budget = deadline - now - wait
+                if budget < least or wait > LONGEST_HOLD:
+                    break
+                if wait > NOW:
+                    self._awake.clear()
+                    await self._rest(now + wait)
+                    continue
+                # Whether a send that is cancelled arrives is unknown: that one is not given back, its lease has to end.
+                left.remove(step)
+                if not await self._attempt(step, budget):
+                    left = _without(left, step)
+                if self._failures:
                     break
         finally:
-            # Due since they were claimed: before whatever was added in the meantime.
-            await self._settle(
-                *(Settlement(id=each.id, state="pending", next_attempt_at=claimed_at) for each in untried)
-            )
+            again = await self._give_back(left, claimed_at)
+        return again
 
-    async def _attempt(self, claimed: Claimed, budget: timedelta) -> bool:
-        """Send and settle one delivery; say whether the sink is in a state to take the next."""
+    def _next(self, steps: Sequence[Step], now: datetime) -> tuple[Step, timedelta]:
+        """Return the step whose lane is free first, and how long that takes; the first of equals."""
+        waits: dict[str, timedelta] = {}
+        for step in steps:
+            if step.lane not in waits:
+                waits[step.lane] = self._lanes.wait(step.lane, now)
+            if waits[step.lane] <= NOW:
+                return step, NOW
+        first = min(steps, key=lambda step: waits[step.lane])
+        return first, waits[first.lane]
+
+    async def _give_back(self, steps: Sequence[Step], claimed_at: datetime) -> datetime:
+        """Give back what was not tried, in its order; return when to look again.
+
+        It has been due since it was claimed: before whatever was added in the meantime. Only where its lane has to wait
+        for long it is due when that is free, so that it does not stand before deliveries of other lanes.
+        """
+        now = self._terms.clock()
+        again, settlements = now, dict[int, Settlement]()
+        for step in steps:
+            wait = self._lanes.wait(step.lane, now)
+            aside = wait > LONGEST_HOLD and not self._stopping
+            due = now + wait if aside else claimed_at
+            for each in step.claimed:
+                settlements.setdefault(each.id, Settlement(id=each.id, state="pending", next_attempt_at=due))
+                self._set_aside += aside
+            if self._set_aside >= MOST_SET_ASIDE:
+                again = now + wait
+        if again > now:
+            self._paused_until, self._set_aside = again, 0
+        await self._settle(*settlements.values())
+        return again
+
+    async def _attempt(self, step: Step, budget: timedelta) -> bool:
+        """Send and settle one message; say whether it was taken."""
         started = asyncio.get_running_loop().time()
-        failure = await self._failure(claimed, budget)
+        failure = await self._failure(step, budget)
         seconds = asyncio.get_running_loop().time() - started
-        self._note(failure)
-        settlement, outcome = self._judged(claimed, failure)
-        await self._settle(settlement)
-        self._terms.on_outcome(self.name, outcome, seconds)
-        return not self._failures
+        self._note(failure, step.lane)
+        if failure is None and not step.delivers:
+            await self._settle(memories=step.memories())
+            return True
+        settlements, outcome = self._judge.settlements(step.claimed, failure)
+        await self._settle(*settlements, memories=() if failure else step.memories())
+        self._terms.on_outcome(self.name, outcome, seconds, len(step.claimed))
+        return failure is None
 
-    async def _failure(self, claimed: Claimed, budget: timedelta) -> Exception | None:
+    async def _failure(self, step: Step, budget: timedelta) -> Exception | None:
         """Send, and return what went wrong."""
         limit = asyncio.timeout(budget.total_seconds())
         try:
             async with limit:
-                await self.sink.send(claimed.notification)
+                await step.send()
         except Exception as error:  # noqa: BLE001  loop boundary: a sink's bug must not stop its other deliveries
             if limit.expired():
                 return TemporaryError(f"not sent within {budget.total_seconds():.0f} s, cancelled")
             return error
+        finally:
+            self._lanes.sent(step.lane, self._terms.clock())
         return None
 
-    def _note(self, failure: Exception | None) -> None:
-        """Pause the sink after a temporary failure; success and refusal both show that the receiver is there."""
+    def _note(self, failure: Exception | None, lane: str) -> None:
+        """Pause the sink, or its lane, after a temporary failure.
+
+        Success and refusal both show that the receiver is there, and so does one with a pace that asks for a pause.
+        """
+        policy, now = self._terms.policy, self._terms.clock()
         if failure is None or isinstance(failure, PermanentError):
-            self._failures = 0
+            self._failures, self._set_aside = 0, 0
             self._paused_until = None
             return
+        asked = asked_wait(failure, policy)
+        if asked and self.sink.pace:
+            self._lanes.hold(lane, now + asked)
+            return
         self._failures += 1
-        wait = min(self._terms.policy.longest(self._failures), LONGEST_PAUSE) * self._terms.random()
-        asked = min(_retry_after(failure) or timedelta(0), self._terms.policy.retry_after_cap)
-        self._paused_until = self._terms.clock() + max(wait, asked)
+        wait = min(policy.longest(self._failures), LONGEST_PAUSE) * self._terms.random()
+        self._paused_until = now + max(wait, asked)
 
-    def _judged(self, claimed: Claimed, failure: Exception | None) -> tuple[Settlement, Outcome]:
-        if failure is None:
-            return Settlement(id=claimed.id, state="delivered"), "delivered"
-        message = self._message(claimed, failure)
-        again = None if isinstance(failure, PermanentError) else self._next_attempt(claimed, failure)
-        if again is None:
-            _log.warning("delivery_dead", sink=self.name, delivery=claimed.id, error=message)
-            return Settlement(id=claimed.id, state="dead", error=message), "dead"
-        _log.info("delivery_postponed", sink=self.name, delivery=claimed.id, error=message, until=again.isoformat())
-        settlement = Settlement(id=claimed.id, state="pending", error=message, next_attempt_at=again)
-        return settlement, "retried" if isinstance(failure, TemporaryError) else "bug"
-
-    def _next_attempt(self, claimed: Claimed, failure: Exception) -> datetime | None:
-        return next_attempt(
-            claimed.notification.attempt,
-            now=self._terms.clock(),
-            retry_after=_retry_after(failure),
-            random=self._terms.random,
-            policy=self._terms.policy,
-        )
-
-    def _message(self, claimed: Claimed, failure: Exception) -> str:
-        if isinstance(failure, (TemporaryError, PermanentError)):
-            return str(failure)
-        self._log_bug(claimed, failure)
-        # The message of a foreign error may carry anything; its traceback is in the log.
-        return f"internal error ({type(failure).__name__}), see the log"
-
-    def _log_bug(self, claimed: Claimed, failure: Exception) -> None:
-        last = traceback.extract_tb(failure.__traceback__)[-1]
-        bug = (type(failure), last.filename, last.lineno)
-        if bug not in self._known_bugs:
-            self._known_bugs.add(bug)
-            _log.error("sink_bug", sink=self.name, delivery=claimed.id, exc_info=failure)
-
-    async def _settle(self, *settlements: Settlement) -> None:
-        """Record the settlements, and what an earlier failure left.
+    async def _settle(self, *settlements: Settlement, memories: Collection[Memory] = ()) -> None:
+        """Record the settlements and memories, and what an earlier failure left.
 
         If the queue fails, what was delivered is remembered until it is recorded. All else comes back by itself when
         the lease ends, and must not be settled after that: by then it may be somebody else's.
         """
         due = (*self._owed, *settlements)
-        if not due:
+        self._owed_memories |= {each.key: each for each in memories}
+        if not due and not self._owed_memories:
             return
         self._owed = [each for each in due if each.state == "delivered"]
-        await self._queue.settle(due)
-        self._owed = []
+        await self._queue.settle(due, sink=self.name, memories=tuple(self._owed_memories.values()))
+        self._owed, self._owed_memories = [], {}
 
 
-def _retry_after(failure: Exception) -> timedelta | None:
-    return failure.retry_after if isinstance(failure, TemporaryError) else None
+def _without(steps: Sequence[Step], failed: Step) -> list[Step]:
+    """Return the steps for other deliveries than those of the one that failed."""
+    settled = {each.id for each in failed.claimed}
+    return [step for step in steps if settled.isdisjoint(each.id for each in step.claimed)]

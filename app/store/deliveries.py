@@ -10,34 +10,55 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
-from app.core.delivery import Claimed, ClaimResult, Delivery, DeliveryState, Settlement
-from app.core.finding import Notification
+from app.core.delivery import Claimed, ClaimResult, Delivery, DeliveryState, Memory, Settlement, light
+from app.core.finding import Folded, Notification
 from app.core.identity import entry_id
 from app.core.moments import milliseconds, moment_at, written
-from app.store.database import connect_editor
+from app.store.database import connect_editor, connect_reader
 from app.store.encoding import UNREADABLE, read_entry, read_finding, read_finding_head
 from app.store.journal import Journal
 
 logger = structlog.get_logger(__name__)
 
-_Row = tuple[int, int, bytes, bytes]
+_Row = tuple[int, int, str]
+"""Id, attempts before this one, and fold of a delivery."""
+_Parcel = Sequence[_Row]
+"""What is told together, in order."""
+
+MOST_TOLD_TOGETHER: Final = 1000
+"""Deliveries that one claim leases, at most, and that are told as one."""
 
 _CLAIM: Final = """
-    SELECT d.id, d.attempts, f.body, e.body FROM deliveries AS d
-    JOIN findings AS f ON f.seq = d.seq AND f.ordinal = d.ordinal JOIN entries AS e ON e.seq = d.seq
+    SELECT d.id, d.attempts, d.fold FROM deliveries AS d
     WHERE d.state = 'pending' AND d.sink = ? AND d.next_attempt_at <= ? ORDER BY d.next_attempt_at, d.id LIMIT ?
 """
+_FOLD: Final = """
+    SELECT id, attempts, fold FROM deliveries INDEXED BY deliveries_fold
+    WHERE state = 'pending' AND sink = ? AND fold = ? AND fold <> '' AND next_attempt_at <= ? ORDER BY id LIMIT ?
+"""
+_READ: Final = """
+    SELECT f.body, e.body FROM deliveries AS d
+    JOIN findings AS f ON f.seq = d.seq AND f.ordinal = d.ordinal JOIN entries AS e ON e.seq = d.seq WHERE d.id = ?
+"""
 _NEXT_DUE: Final = "SELECT min(next_attempt_at) FROM deliveries WHERE state = 'pending' AND sink = ?"
+_BACKLOG: Final = """
+    SELECT count(*) FROM (
+        SELECT 1 FROM deliveries AS d WHERE d.state = 'pending' AND d.sink = ? AND d.next_attempt_at <= ? LIMIT ?
+    )
+"""
 _LEASE: Final = """
     UPDATE deliveries SET next_attempt_at = ?, attempts = attempts + 1, updated_at = ?, leased = 1 WHERE id = ?
 """
 _SETTLE: Final = """
     UPDATE deliveries SET state = ?, last_error = ?, next_attempt_at = ?, updated_at = ?, attempts = attempts - ?,
-        leased = 0
+        fold = coalesce(?, fold), leased = 0
     WHERE id = ?
 """
+_REMEMBER: Final = "INSERT OR REPLACE INTO sink_memory (sink, key, body, expires_at) VALUES (?, ?, ?, ?)"
+_RECALL: Final = "SELECT body FROM sink_memory WHERE sink = ? AND key = ?"
 _LIST: Final = """
     SELECT d.id, d.seq, f.random, d.sink, f.body, d.state, d.attempts, d.created_at, d.updated_at, d.next_attempt_at,
         d.last_error
@@ -60,27 +81,37 @@ class DeliveryQueue:
 
         await self._journal.call(work)
 
-    async def claim(self, sink: str, *, limit: int, lease: timedelta) -> ClaimResult:
+    async def claim(self, sink: str, *, limit: int, lease: timedelta, whole: bool = True) -> ClaimResult:
         """Take what is due for this sink, oldest first, and lease it; also say when the next one will be due.
 
-        A delivery that cannot be read becomes dead, and is not in the result.
+        What has the same fold is one of the result, up to `MOST_TOLD_TOGETHER`. Without `whole`, all notifications are
+        light. A delivery that cannot be read becomes dead, and is not in the result.
         """
 
-        def work(connection: sqlite3.Connection) -> tuple[list[_Row], int | None]:
+        def work(connection: sqlite3.Connection) -> tuple[list[_Parcel], int | None]:
             now = datetime.now(UTC)
-            rows = connection.execute(_CLAIM, (sink, milliseconds(now), limit)).fetchall()
-            for row in rows:
-                connection.execute(_LEASE, (milliseconds(now + lease), milliseconds(now), row[0]))
-            return rows, connection.execute(_NEXT_DUE, (sink,)).fetchone()[0]
+            parcels = _due(connection, sink, milliseconds(now), limit)
+            leases = [(milliseconds(now + lease), milliseconds(now), row[0]) for parcel in parcels for row in parcel]
+            connection.executemany(_LEASE, leases)
+            return parcels, connection.execute(_NEXT_DUE, (sink,)).fetchone()[0]
 
-        rows, next_due = await self._journal.call(work)
-        # Neither the writer nor the event loop waits while large entries are read.
-        read = await asyncio.to_thread(lambda: [_claimed(*row) for row in rows])
-        await self._bury([each for each in read if isinstance(each, Settlement)])
+        parcels, next_due = await self._journal.call(work)
         return ClaimResult(
-            deliveries=tuple(each for each in read if isinstance(each, Claimed)),
+            deliveries=await self._read(parcels, whole=whole) if parcels else (),
             next_due=None if next_due is None else moment_at(next_due),
         )
+
+    async def whole(self, claimed: Claimed) -> Claimed | None:
+        """Return a claimed delivery with all of its notification; None where it cannot be read, and is dead now."""
+        parcel = [(each.id, each.notification.attempt - 1, each.fold) for each in claimed.every]
+        return next(iter(await self._read([parcel], whole=True)), None)
+
+    async def _read(self, parcels: Sequence[_Parcel], *, whole: bool) -> tuple[Claimed, ...]:
+        """Read what was claimed: neither the writer nor the event loop waits while large entries are read."""
+        read = await asyncio.to_thread(_read_parcels, self._journal.path, parcels, whole)
+        await self._bury([each for parcel in read for each in parcel if isinstance(each, Settlement)])
+        readable = ([each for each in parcel if isinstance(each, Claimed)] for parcel in read)
+        return tuple(_together(parcel) for parcel in readable if parcel)
 
     async def _bury(self, unreadable: Sequence[Settlement]) -> None:
         for settlement in unreadable:
@@ -88,21 +119,83 @@ class DeliveryQueue:
         if unreadable:
             await self.settle(unreadable)
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Write down how attempts ended. Pending without an error was not tried: it counts as no attempt."""
+    async def backlog(self, sink: str, most: int) -> int:
+        """Return how many deliveries of the sink are due, counted up to `most`."""
+
+        def work() -> int:
+            with closing(connect_reader(self._journal.path)) as connection:
+                now = milliseconds(datetime.now(UTC))
+                return int(connection.execute(_BACKLOG, (sink, now, most)).fetchone()[0])
+
+        return await asyncio.to_thread(work)
+
+    async def settle(
+        self, settlements: Sequence[Settlement], *, sink: str = "", memories: Sequence[Memory] = ()
+    ) -> None:
+        """Write down how attempts ended, and what is to be remembered for the sink, in one transaction."""
 
         def work(connection: sqlite3.Connection) -> None:
             now = milliseconds(datetime.now(UTC))
-            for settlement in settlements:
-                due = now if settlement.next_attempt_at is None else milliseconds(settlement.next_attempt_at)
-                untried = settlement.state == "pending" and not settlement.error
-                connection.execute(_SETTLE, (settlement.state, settlement.error, due, now, untried, settlement.id))
+            connection.executemany(_SETTLE, [_settled(settlement, now) for settlement in settlements])
+            connection.executemany(
+                _REMEMBER, [(sink, each.key, each.body, milliseconds(each.expires_at)) for each in memories]
+            )
 
         await self._journal.call(work)
 
+    async def recall(self, sink: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return what is remembered for the sink under these keys; what expired may still be there."""
 
-def _claimed(delivery_id: int, attempts: int, finding: bytes, entry: bytes) -> Claimed | Settlement:
+        def work() -> dict[str, bytes]:
+            with closing(connect_reader(self._journal.path)) as connection:
+                rows = ((key, connection.execute(_RECALL, (sink, key)).fetchone()) for key in keys)
+                return {key: row[0] for key, row in rows if row}
+
+        return await asyncio.to_thread(work)
+
+
+def _settled(settlement: Settlement, now: int) -> tuple[str, str, int, int, bool, str | None, int]:
+    due = now if settlement.next_attempt_at is None else milliseconds(settlement.next_attempt_at)
+    untried = settlement.state == "withheld" or (settlement.state == "pending" and not settlement.error)
+    return settlement.state, settlement.error, due, now, untried, settlement.fold, settlement.id
+
+
+def _due(connection: sqlite3.Connection, sink: str, now: int, limit: int) -> list[_Parcel]:
+    """Return what is due, one parcel for each that has no fold and one for each fold, within one claim's bounds."""
+    seen, parcels = set[int](), list[_Parcel]()
+    for row in connection.execute(_CLAIM, (sink, now, limit)).fetchall():
+        if row[0] in seen or len(seen) >= MOST_TOLD_TOGETHER:
+            continue
+        fold = row[2]
+        parcel = connection.execute(_FOLD, (sink, fold, now, MOST_TOLD_TOGETHER)).fetchall() if fold else [row]
+        seen.update(row[0] for row in parcel)
+        parcels.append(parcel)
+    return parcels
+
+
+def _read_parcels(path: Path, parcels: Sequence[_Parcel], whole: bool) -> list[list[Claimed | Settlement]]:
+    """Read the deliveries; of each parcel only the last is whole."""
+    with closing(connect_reader(path)) as connection:
+        return [
+            [
+                claimed if whole and row is parcel[-1] else _light(claimed)
+                for row in parcel
+                for found in connection.execute(_READ, row[:1])
+                for claimed in (_claimed(row, *found),)
+            ]
+            for parcel in parcels
+        ]
+
+
+def _light(claimed: Claimed | Settlement) -> Claimed | Settlement:
+    if isinstance(claimed, Settlement):
+        return claimed
+    return msgspec.structs.replace(claimed, notification=light(claimed.notification))
+
+
+def _claimed(row: _Row, finding: bytes, entry: bytes) -> Claimed | Settlement:
     """Read a delivery; what cannot be read is dead, so that it holds up no other."""
+    delivery_id, attempts, fold = row
     try:
         subject = read_entry(entry)
         told = read_finding(finding)
@@ -111,7 +204,22 @@ def _claimed(delivery_id: int, attempts: int, finding: bytes, entry: bytes) -> C
     notification = Notification(
         delivery_id=f"{subject.id}/{delivery_id}", finding=told, entry=subject, attempt=attempts + 1
     )
-    return Claimed(id=delivery_id, notification=notification)
+    return Claimed(id=delivery_id, notification=notification, fold=fold)
+
+
+def _together(parcel: Sequence[Claimed]) -> Claimed:
+    """Return deliveries of one fold as the last of them, which says how many it stands for."""
+    *others, last = parcel
+    if not others:
+        return last
+    folded = Folded(count=len(parcel), since=parcel[0].notification.entry.at)
+    notification = msgspec.structs.replace(last.notification, folded=folded)
+    return msgspec.structs.replace(last, notification=notification, others=tuple(others))
+
+
+def forget_memories(connection: sqlite3.Connection, now: datetime) -> int:
+    """Forget what sinks need not remember any more; return how many memories that were."""
+    return connection.execute("DELETE FROM sink_memory WHERE expires_at <= ?", (milliseconds(now),)).rowcount
 
 
 def list_deliveries(

@@ -69,6 +69,12 @@ class Metrics:
         self.deliveries = Counter(
             "kubewitness_deliveries", "Attempts to deliver, by sink and outcome.", ["sink", "outcome"], registry=r
         )
+        self.deliveries_together = Counter(
+            "kubewitness_deliveries_told_together",
+            "Deliveries that an attempt was for beside the one that it counts as: folded, grouped or in a digest.",
+            ["sink"],
+            registry=r,
+        )
         self.delivery_seconds = Histogram(
             "kubewitness_delivery_duration_seconds",
             "Time of an attempt to deliver.",

@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 from typing_extensions import override
 
 from app.core.change import Entry, Resource, User
-from app.core.delivery import Claimed, ClaimResult, Settlement
-from app.core.finding import Finding, Notification
+from app.core.delivery import Claimed, ClaimResult, Memory, Settlement, light
+from app.core.finding import Finding, Folded, Notification
 from app.sinks.base import Rendering, Sink, SinkConfig
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -40,6 +42,8 @@ class Row:
     due: datetime = START
     leased_until: datetime = START
     error: str = ""
+    fold: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,32 +54,55 @@ class MemoryQueue:
     rows: dict[int, Row] = field(default_factory=dict)
     limits: list[int] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    memories: dict[tuple[str, str], bytes] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    def add(self, sink: str, count: int = 1) -> list[int]:
+    def add(self, sink: str, count: int = 1, fold: str = "", **about: Any) -> list[int]:
+        """Add due deliveries; `about` are fields of their findings and resources."""
         ids = [len(self.rows) + number for number in range(1, count + 1)]
-        self.rows |= {each: Row(id=each, sink=sink, due=self.clock()) for each in ids}
+        self.rows |= {each: Row(id=each, sink=sink, due=self.clock(), fold=fold, about=about) for each in ids}
         return ids
 
-    async def claim(self, sink: str, *, limit: int, lease: timedelta) -> ClaimResult:
-        await self._called("claim")
+    def due(self, sink: str) -> list[Row]:
         pending = [row for row in self.rows.values() if row.sink == sink and row.state == "pending"]
         due = [row for row in pending if max(row.due, row.leased_until) <= self.clock()]
-        free = sorted(due, key=lambda row: (row.due, row.id))[:limit]
+        return sorted(due, key=lambda row: (row.due, row.id))
+
+    async def claim(self, sink: str, *, limit: int, lease: timedelta, whole: bool = True) -> ClaimResult:
+        await self._called("claim")
+        due = self.due(sink)
+        parcels: dict[str, list[Row]] = {}
+        for row in due[:limit]:
+            parcels[row.fold or str(row.id)] = [each for each in due if each.fold == row.fold] if row.fold else [row]
+        free = [row for parcel in parcels.values() for row in parcel]
         for row in free:
             row.leased_until = self.clock() + lease
             row.attempts += 1
         self.limits.append(limit)
+        pending = [row for row in self.rows.values() if row.sink == sink and row.state == "pending"]
         waiting = [max(row.due, row.leased_until) for row in pending if row not in free]
-        claimed = tuple(Claimed(id=row.id, notification=notification(row)) for row in free)
+        claimed = tuple(told(parcel, whole) for parcel in parcels.values())
         return ClaimResult(deliveries=claimed, next_due=min(waiting, default=None))
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
+    async def whole(self, claimed: Claimed) -> Claimed | None:
+        return told([self.rows[each.id] for each in claimed.every], True)
+
+    async def backlog(self, sink: str, most: int) -> int:
+        return min(len(self.due(sink)), most)
+
+    async def recall(self, sink: str, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: self.memories[sink, key] for key in keys if (sink, key) in self.memories}
+
+    async def settle(
+        self, settlements: Sequence[Settlement], *, sink: str = "", memories: Sequence[Memory] = ()
+    ) -> None:
         await self._called("settle")
+        self.memories |= {(sink, each.key): each.body for each in memories}
         for settlement in settlements:
             row = self.rows[settlement.id]
             row.state, row.error = settlement.state, settlement.error
             row.leased_until = self.clock()
+            row.fold = row.fold if settlement.fold is None else settlement.fold
             if settlement.state == "pending":
                 assert settlement.next_attempt_at is not None
                 row.due = settlement.next_attempt_at
@@ -101,9 +128,22 @@ class MemoryQueue:
 
 
 def notification(row: Row) -> Notification:
-    entry = Entry(id=f"e{row.id}", at="2026-01-02T03:04:05Z", resource=Resource(), user=User())
-    finding = Finding(playbook="p", title=f"t{row.id}")
+    names = {"namespace", "name", "kind"}
+    resource = Resource(**{key: value for key, value in row.about.items() if key in names})
+    about = {key: value for key, value in row.about.items() if key not in names}
+    entry = Entry(id=f"e{row.id}", at="2026-01-02T03:04:05Z", resource=resource, user=User())
+    finding = Finding(**{"playbook": "p", "title": f"t{row.id}", **about})
     return Notification(delivery_id=str(row.id), finding=finding, entry=entry, attempt=row.attempts)
+
+
+def told(rows: Sequence[Row], whole: bool) -> Claimed:
+    """The deliveries as a queue gives them: the last one, with the others."""
+    claimed = [Claimed(id=row.id, notification=light(notification(row)), fold=row.fold) for row in rows]
+    shown = notification(rows[-1]) if whole else claimed[-1].notification
+    if len(rows) > 1:
+        folded = Folded(count=len(rows), since=claimed[0].notification.entry.at)
+        shown = msgspec.structs.replace(shown, folded=folded)
+    return msgspec.structs.replace(claimed[-1], notification=shown, others=tuple(claimed[:-1]))
 
 
 class RecordingSink(Sink[SinkConfig]):

@@ -14,7 +14,7 @@ from app.core.delivery import ClaimResult
 from app.delivery.dispatcher import Dispatcher
 from app.delivery.queue import DeliveryQueue
 from app.delivery.retry import RetryPolicy
-from app.delivery.worker import Outcome
+from app.delivery.verdict import Outcome
 from app.sinks.base import PermanentError, TemporaryError
 from tests.delivery.fakes import START, Clock, MemoryQueue, RecordingSink
 
@@ -51,8 +51,9 @@ class Run:
         self.dispatchers: list[Dispatcher] = []
 
     def __call__(self, *sinks: RecordingSink, **more: Any) -> Dispatcher:
-        def count(sink: str, outcome: Outcome, seconds: float) -> None:
+        def count(sink: str, outcome: Outcome, seconds: float, deliveries: int) -> None:
             assert seconds >= 0
+            assert deliveries >= 1
             self.outcomes.append((sink, outcome))
 
         queue: DeliveryQueue = self.queue
@@ -522,7 +523,7 @@ async def test_a_queue_that_promises_but_gives_nothing_does_not_spin(
     clock: Clock, sink: RecordingSink, run: Run
 ) -> None:
     class Liar(MemoryQueue):
-        async def claim(self, sink: str, *, limit: int, lease: timedelta) -> ClaimResult:
+        async def claim(self, sink: str, *, limit: int, lease: timedelta, whole: bool = True) -> ClaimResult:
             await super().claim(sink, limit=limit, lease=lease)
             return ClaimResult(deliveries=(), next_due=START - LONG)
 
