@@ -146,13 +146,20 @@ def table_rows(table: TableBlock) -> Iterator[str]:
 
 
 def message(
-    notification: Notification, markup: Markup, limit: int, measure: Callable[[str], int] = len, newline: str = "\n"
+    notification: Notification,
+    markup: Markup,
+    limit: int,
+    measure: Callable[[str], int] = len,
+    newline: str = "\n",
+    *,
+    titled: bool = True,
 ) -> str:
     """Return the message in the receiver's markup, of at most `limit` by `measure`; by default in characters.
 
-    A limit that is too small even for the title cuts it.
+    Without `titled` it begins beneath the title, for receivers that show a title of their own. A limit that is too
+    small even for the first line cuts nothing: that line is always there.
     """
-    every = lines(notification, markup)
+    every = itertools.islice(lines(notification, markup), 0 if titled else 1, None)
     kept = list(itertools.islice(every, _MOST_LINES))
     return fitted(kept, limit, measure, notification.link, markup, newline, beyond=count_lines(every))
 
