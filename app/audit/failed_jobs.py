@@ -51,19 +51,26 @@ def job_facts(document: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]
     }
 
 
-def findings_of(
+def situation_of(
     failed: FailedJob, rules: FailureRules, withheld: Collection[str], now: datetime
-) -> list[RoutedFinding]:
-    """Return what the playbooks say about a failed Job, but for those whose rate limit is used up."""
+) -> FailedJobSituation:
+    """Return a failed Job as playbooks see it; `withheld` names those whose rate limit is used up."""
     facts = job_facts(failed.document, rules.redactor)
-    situation = FailedJobSituation(
+    return FailedJobSituation(
         facts=facts,
         look=_look(facts, rules.cluster),
         account=_account(failed),
         enriched=lambda enricher: blocks(enricher, failed, now),
         withheld=withheld,
+        at=now,
     )
-    return rules.playbooks.evaluate_failed_job(situation, rules.redactor)
+
+
+def findings_of(
+    failed: FailedJob, rules: FailureRules, withheld: Collection[str], now: datetime
+) -> list[RoutedFinding]:
+    """Return what the playbooks say about a failed Job, but for those whose rate limit is used up."""
+    return rules.playbooks.evaluate_failed_job(situation_of(failed, rules, withheld, now), rules.redactor)
 
 
 def record_of(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,12 @@ import structlog
 
 from app.audit.recorder import Recorder, Rules
 from app.bootstrap.backbone import Backbone, address
+from app.bootstrap.namespaces import Namespaces
 from app.bootstrap.process import Stop, calm_the_collector
 from app.config.model import Config
+from app.core.playbook import RoutedFinding
+from app.core.redact import Redactor
+from app.core.review import Change
 from app.settings import Settings
 from app.store.kinds import custom_kinds
 from app.tls.reload import LiveCertificate
@@ -35,7 +39,8 @@ class Auditor:
         self.backbone = Backbone(settings, self._take_over)
         self.metrics = self.backbone.metrics
         self.certificate = LiveCertificate(settings.tls_dir, on_reload=self._count_certificate)
-        self.watching = _watching(self.backbone) if settings.watch else None
+        self.namespaces = Namespaces(settings.kubeconfig)
+        self.watching = _watching(self.backbone, self.namespaces) if settings.watch else None
         self._wish = Stop()
 
     async def start(self) -> None:
@@ -51,6 +56,7 @@ class Auditor:
             await backbone.journal.call(custom_kinds),
         )
         await backbone.employ_sinks()
+        self.namespaces.follow(wanted=backbone.config.current.wants_namespace_labels)
         self._listen()
         backbone.begin()
         backbone.background.start(self.certificate.watch(), "certificate")
@@ -63,7 +69,8 @@ class Auditor:
         settings, backbone = self.settings, self.backbone
         self.admission = AdmissionEndpoint(admission_app(), self.recorder, self.metrics, max_body=settings.max_body)
         self._admission_socket = listen(settings.admission_host, settings.admission_port, "--admission-port")
-        checks = {"certificate": self._check_certificate} | (self.watching.checks if self.watching else {})
+        checks = {"certificate": self._check_certificate, "namespaces": self.namespaces.check}
+        checks |= self.watching.checks if self.watching else {}
         try:
             backbone.listen(lambda health: console(backbone.journal.path, health, self.metrics), checks)
         except OSError:
@@ -109,20 +116,27 @@ class Auditor:
             await self.watching.close()
         await self._wish.linger(drain_seconds)
         await stop(self._admission_server, self._admission_task)
+        await self.namespaces.close()
         await self.backbone.background.cancel()
         return await self.backbone.close()
 
     def _take_over(self, config: Config) -> None:
+        self.namespaces.follow(wanted=config.wants_namespace_labels)
         self.recorder.rules = self._rules(config)
         if self.watching is not None:
             self.watching.take_over(config)
 
     def _rules(self, config: Config) -> Rules:
-        cluster = self.backbone.cluster_name(config)
+        cluster, labels = self.backbone.cluster_name(config), self.namespaces.labels
+        playbooks = config.compile(labels)
+
+        def evaluate(change: Change, redactor: Redactor) -> Sequence[RoutedFinding]:
+            return playbooks.evaluate(change, redactor, cluster, datetime.now(UTC))
+
         return Rules(
-            selects=config.record.compile(),
+            selects=config.record.compile(labels),
             keeps_status=config.record.status,
-            evaluate=functools.partial(config.compile().evaluate, cluster=cluster),
+            evaluate=evaluate,
             redactor=self.backbone.redactor(config),
             cluster=cluster,
         )
@@ -140,10 +154,10 @@ class Auditor:
         self.metrics.certificate_expiry.set(self.certificate.not_after.timestamp())
 
 
-def _watching(backbone: Backbone) -> Watching:
+def _watching(backbone: Backbone, namespaces: Namespaces) -> Watching:
     from app.bootstrap.watching import Watching  # noqa: PLC0415  20 MB that only who watches needs
 
-    return Watching(backbone, alone=False)
+    return Watching(backbone, namespaces, alone=False)
 
 
 def _written(sock: socket.socket) -> str:

@@ -6,6 +6,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from app.bootstrap.backbone import Backbone
+from app.bootstrap.namespaces import Namespaces
 from app.bootstrap.process import Stop
 from app.bootstrap.watching import Watching
 from app.config.model import Config
@@ -21,7 +22,8 @@ class Watcher:
 
     def __init__(self, settings: WatchSettings) -> None:
         self.backbone = Backbone(settings, self._take_over)
-        self.watching = Watching(self.backbone, alone=True)
+        self.namespaces = Namespaces(settings.kubeconfig)
+        self.watching = Watching(self.backbone, self.namespaces, alone=True)
         self._wish = Stop()
 
     async def start(self) -> None:
@@ -29,7 +31,8 @@ class Watcher:
         backbone = self.backbone
         await backbone.open()
         await backbone.employ_sinks()
-        backbone.listen(self._console, self.watching.checks)
+        self.namespaces.follow(wanted=backbone.config.current.wants_namespace_labels)
+        backbone.listen(self._console, {**self.watching.checks, "namespaces": self.namespaces.check})
         await self.watching.connect()
         backbone.begin()
         logger.info(
@@ -45,10 +48,12 @@ class Watcher:
             await self._wish.wait()
             self.backbone.health.draining = True
             await self.watching.close()
+            await self.namespaces.close()
             await self.backbone.background.cancel()
             return await self.backbone.close()
 
     def _take_over(self, config: Config) -> None:
+        self.namespaces.follow(wanted=config.wants_namespace_labels)
         self.watching.take_over(config)
 
     def _console(self, health: Health) -> LightConsole:

@@ -20,6 +20,7 @@ from app.config.model import Config
 from app.core import claims
 from app.core.actions import JobEnricher
 from app.core.claims import Record
+from app.core.facts import NamespaceLabels
 from app.core.redact import Redactor
 from app.kube.client import KubernetesApi
 from app.kube.lease import Election
@@ -91,8 +92,9 @@ class WatcherParts:
     _teller: Teller
     _tracker: JobTracker
 
-    def __init__(self, backbone: Backbone, api: KubernetesApi) -> None:
+    def __init__(self, backbone: Backbone, api: KubernetesApi, namespaces: NamespaceLabels) -> None:
         settings = backbone.settings
+        self._namespaces = namespaces
         self._backbone = backbone
         self._settings = settings
         self._api = api
@@ -216,7 +218,7 @@ class WatcherParts:
 
     def _rules(self, config: Config) -> FailureRules:
         return FailureRules(
-            playbooks=config.compile(),
+            playbooks=config.compile(self._namespaces),
             redactor=self._backbone.redactor(config),
             cluster=self._backbone.cluster_name(config),
         )

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from app.bootstrap.backbone import Backbone
+from app.bootstrap.namespaces import Namespaces
 from app.bootstrap.process import Background
 from app.bootstrap.watcher_parts import WatcherParts
 from app.config.model import Config
@@ -30,9 +31,10 @@ class Watching:
     taking reviews without its watcher.
     """
 
-    def __init__(self, backbone: Backbone, *, alone: bool) -> None:
+    def __init__(self, backbone: Backbone, namespaces: Namespaces, *, alone: bool) -> None:
         backbone.metrics.watching()
         self._backbone = backbone
+        self._namespaces = namespaces
         self._background = Background()
         self._worst: State = "unavailable" if alone else "degraded"
         self._parts: WatcherParts | None = None
@@ -50,7 +52,8 @@ class Watching:
 
     async def connect(self) -> None:
         """Read the credentials and start to watch; raises KubernetesSetupError where there are none."""
-        parts = WatcherParts(self._backbone, await KubernetesApi.connect(self._backbone.settings.kubeconfig))
+        api = await KubernetesApi.connect(self._backbone.settings.kubeconfig)
+        parts = WatcherParts(self._backbone, api, self._namespaces.labels)
         await parts.open()
         parts.start(self._background)
         self._parts = parts

@@ -1,0 +1,89 @@
+"""The labels of namespaces within a process: followed while the configuration asks for them, and only then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from app.web.health import Check
+
+if TYPE_CHECKING:
+    from app.kube.namespaces import NamespaceView
+    from app.kube.watching import Watch
+
+logger = structlog.get_logger(__name__)
+
+_RETRY_SECONDS: Final = 30.0
+_CONSEQUENCE: Final = "scopes that ask for namespace_labels do not match meanwhile"
+
+
+class Namespaces:
+    """Gives the labels of namespaces to scopes; `follow` says whether they are wanted, `close` ends it.
+
+    `labels` never waits: what is not known, or not yet, is None. Nobody is kept from starting by an API server that
+    cannot be reached, or that does not let us list and watch namespaces: `check` and the log say so.
+    """
+
+    def __init__(self, kubeconfig: Path | None) -> None:
+        self._kubeconfig = kubeconfig
+        self._view: NamespaceView | None = None
+        self._watch: Watch | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._missing = ""
+
+    def labels(self, name: str) -> Mapping[str, str] | None:
+        """Return the labels of a namespace, None where they are not known."""
+        return None if self._view is None else self._view.labels(name)
+
+    def follow(self, *, wanted: bool) -> None:
+        """Begin to follow the namespaces, or end it, as the configuration asks; needs a running event loop."""
+        if wanted and self._task is None:
+            self._missing = "they are being listed for the first time"
+            self._task = asyncio.create_task(self._run(), name="namespaces")
+        elif not wanted and self._task is not None:
+            self._task.cancel()
+            self._task = self._watch = self._view = None
+
+    async def close(self) -> None:
+        """End it."""
+        task = self._task
+        self.follow(wanted=False)
+        if task is not None:
+            await asyncio.wait([task])
+
+    def check(self) -> Check:
+        """Say whether the labels are known, where they are wanted."""
+        if self._task is None:
+            return Check("ok")
+        if self._task.done():
+            return Check("degraded", f"ended, which needs a restart; the log says why; {_CONSEQUENCE}")
+        if self._watch is None or not self._watch.synced.is_set():
+            found = self._watch.last_error if self._watch is not None else None
+            return Check("degraded", f"{found or self._missing}; {_CONSEQUENCE}")
+        if self._watch.last_error is not None:
+            return Check("degraded", f"the labels may be old: {self._watch.last_error}")
+        return Check("ok")
+
+    async def _run(self) -> None:
+        from app.kube.client import KubernetesApi  # noqa: PLC0415  20 MB that only who asks for labels needs
+        from app.kube.errors import KubernetesSetupError  # noqa: PLC0415  as above
+        from app.kube.namespaces import NamespaceView, namespace_watch  # noqa: PLC0415  as above
+
+        while True:
+            try:
+                api = await KubernetesApi.connect(self._kubeconfig)
+            except (KubernetesSetupError, OSError) as error:
+                self._missing = str(error)
+                logger.warning("namespaces not followed", action="retry", error=self._missing, then=_CONSEQUENCE)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            try:
+                self._view = NamespaceView()
+                self._watch = namespace_watch(api, self._view)
+                await self._watch.run()
+            finally:
+                await api.close()
