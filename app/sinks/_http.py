@@ -27,7 +27,8 @@ from typing_extensions import override
 from app import __version__
 from app.core import text as plain
 from app.sinks._secrets import EXCERPT_LIMIT, LEAST_SECRET, option_secrets, scrubbed
-from app.sinks.base import PermanentError, Sink, SinkConfig, SinkError, SinkSetupError, TemporaryError
+from app.sinks._tls import trusting
+from app.sinks.base import PermanentError, Sink, SinkConfig, SinkError, TemporaryError
 
 # At INFO httpx logs every URL with its credentials, at DEBUG httpcore logs headers.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -212,14 +213,7 @@ def tls_context(config: HttpSinkConfig) -> ssl.SSLContext | bool:
     """Return what httpx is to verify with; raises `SinkSetupError` for a `ca_file` that cannot be used."""
     if not config.verify_tls or config.ca_file is None:
         return config.verify_tls
-    try:
-        return ssl.create_default_context(cafile=config.ca_file)
-    except ssl.SSLError as error:
-        raise SinkSetupError(
-            f"sink {config.name!r}: ca_file {config.ca_file}: holds no certificate in PEM form"
-        ) from error
-    except OSError as error:
-        raise SinkSetupError(f"sink {config.name!r}: ca_file {config.ca_file}: {error.strerror}") from error
+    return trusting(config.name, config.ca_file)
 
 
 async def _beginning(response: httpx.Response) -> bytes:
