@@ -130,7 +130,7 @@ def message(notification: Notification, file: File | None) -> dict[str, Any]:
     """Return the webhook's JSON: one embed, and nobody who could be mentioned by it."""
     finding = notification.finding
     embed = {
-        "title": plain.shorten(markdown.inert(_text.title(notification)), TITLE_LIMIT),
+        "title": plain.shorten(MARKUP.text(_text.title(notification)), TITLE_LIMIT),
         "description": description(notification),
         "color": int(_text.COLOURS[finding.severity].removeprefix("#"), 16),
         **({"url": notification.link} if notification.link else {}),
