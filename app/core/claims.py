@@ -1,7 +1,8 @@
 """The record of which failed Jobs were told: one small document that all replicas share.
 
     new ──claim──> claimed ──settle──> told
-                   └── its owner is gone: take_over ──> claimed by another
+                   ├── its owner is gone: take_over ──> claimed by another
+                   └── its owner is back, and does not tell: give_up ──> take_over by anybody, at once
 
 A replica that is to tell a failure claims it first, and settles it when what it tells is durable in its own journal.
 Each function returns a new record; that two replicas do not write at the same time is the caller's concern.
@@ -31,6 +32,9 @@ MOST_LIMITS: Final = 500
 SIZE_LIMIT: Final = 224 * 1024
 """Bytes of a pruned record. All annotations of an object may have 256 KiB (`TotalAnnotationSizeLimitB` of
 k8s.io/apimachinery)."""
+
+_GIVEN_UP: Final = 0
+"""As the second of a claim: older than any grace, so that earlier programs take it for an orphan, too."""
 
 _MARK_SIZE: Final = 35
 """Bytes of a mark that has its second for itself: `"1790000000":["0123456789abcdef"],`."""
@@ -154,14 +158,14 @@ def settle(record: Record, uids: Iterable[str]) -> Record:
 def held_by(record: Record, identity: str) -> tuple[Claim, ...]:
     """Return the open claims of this replica: what it is telling, or was when it was killed or got no answer.
 
-    What its journal has is only to be settled. The rest it takes over from itself before it tells it: others may have
-    seen it as orphaned.
+    What its journal has is only to be settled. The rest it gives up, or takes over from itself before it tells it:
+    others may have seen it as orphaned. What it gave up is its own no more.
     """
-    return tuple(each for each in record.claims if each.by == identity)
+    return tuple(each for each in record.claims if each.by == identity and each.at != _GIVEN_UP)
 
 
 def orphans(record: Record, now: int, grace: int) -> tuple[Claim, ...]:
-    """Return the claims older than `grace` seconds: their owners are gone, and others may take them over.
+    """Return the claims older than `grace` seconds: their owners are gone or gave up, and any may take them over.
 
     `grace` must be longer than a living replica takes from claim to settlement, and than clocks differ.
     """
@@ -177,6 +181,19 @@ def take_over(record: Record, claims: Iterable[Claim], by: str, now: int) -> tup
     won = tuple(each.uid for each in record.claims if each in seen)
     mine = tuple(msgspec.structs.replace(each, by=by, at=now) if each in seen else each for each in record.claims)
     return msgspec.structs.replace(record, claims=mine), won
+
+
+def give_up(record: Record, claims: Iterable[Claim]) -> tuple[Record, tuple[str, ...]]:
+    """Return the record in which anybody may take these claims over at once, and the uids of which that is so now.
+
+    A claim that is not exactly as it was seen stays as it is. The others stay claims: otherwise what is older than
+    `since` would look told, and the rate limits that a failure itself has used up would withhold what is said of it.
+    Only for whoever holds them, has told none of them, and no longer does.
+    """
+    seen = frozenset(claims)
+    given = tuple(each.uid for each in record.claims if each in seen)
+    free = (msgspec.structs.replace(each, at=_GIVEN_UP) if each in seen else each for each in record.claims)
+    return msgspec.structs.replace(record, claims=tuple(free)), given
 
 
 def pruned(record: Record, now: int, max_age: int, limit: int = MOST_MARKS) -> Record:

@@ -2,7 +2,8 @@
 
 A failure is told in three steps: its claim is written into the record that all replicas share, the entry with its
 findings is committed to the journal, and the claim is settled. Who crashes between them finds the claim again, and
-completes what the journal does not have; if nobody comes back for it, another replica does after a grace.
+completes what the journal does not have; where another leads by then, it is given up to that one at once. If nobody
+comes back for it, another replica completes it after a grace.
 
 While its disk takes nothing, a replica claims nothing, and soon gives up the lead. What it had claimed by then another
 tells after the grace; if the first one's disk takes the entry later after all, that failure is told twice.
@@ -30,21 +31,19 @@ from app.store.journal import Journal
 from app.watcher.disk import DiskRefusesError
 from app.watcher.gatherings import Gatherings
 from app.watcher.jobs import FailedCandidate, candidate_of
+from app.watcher.known import Known, SharedRecord, second
 from app.watcher.reports import Reports
 
 logger = structlog.get_logger(__name__)
-
-_GRACE: Final = 60
-"""Seconds that a claim may stay open before another replica completes it: a crashed container is back by then."""
-
-_BEAT: Final = 10
-"""Seconds after which a leader renews its claims whose entries wait for the disk, well within the grace."""
 
 _PATIENCE: Final = timedelta(seconds=10)
 """How long a leader waits for its disk, before it leaves the lead to a replica whose disk may be well."""
 
 _POLL_SECONDS: Final = 10.0
 _POLL_DISK_SECONDS: Final = 5.0
+_POLL_CLAIMED_SECONDS: Final = 2.0
+"""While a leader waits for another's claims: who has them is to come back any moment, and to settle or give them up."""
+
 _BREATH_SECONDS: Final = 0.1
 """Jobs fail in crowds: what fails meanwhile shares the writes to the record, of which each may be 200 KiB."""
 
@@ -52,19 +51,6 @@ _WITH_DOCUMENT: Final = 2000
 """Failures that wait with their Job's document in memory; the Jobs of further ones are read again."""
 
 Result = Literal["told", "before_first_start", "elsewhere", "old"]
-
-
-class SharedRecord(Protocol):
-    """The record that all replicas share. Where there is none it begins with `Teller.baseline`."""
-
-    async def read(self) -> Record | None:
-        """Return the newest record, None if there is none yet; raises ApiError."""
-
-    async def update(self, change: Callable[[Record], Record | None], /) -> Record:
-        """Change the record as it is now, atomically, and return it; None changes nothing. Raises ApiError.
-
-        `change` may be called more than once.
-        """
 
 
 class TellerObserver(Protocol):
@@ -106,11 +92,9 @@ class Teller:
         self.recalled = asyncio.Event()
         """Set once the open claims are known: from then on `waits_for` is right of Jobs that are gone, too."""
 
-        self._record = record
+        self._known = Known(record, identity, max_age, clock)
         self._is_leading = is_leading
         self._newest_too_old = newest_too_old
-        self._identity = identity
-        self._max_age = int(max_age.total_seconds())
         self._release = release
         self._observer = observer
         self._give_up_lead = give_up_lead
@@ -120,8 +104,6 @@ class Teller:
         self._gatherings = Gatherings(gather, self._wake.set)
         self._reports = Reports(journal, ids, random, rules, withheld=observer.withheld, clock=clock)
         self._committed: set[str] = set()
-        self._known: Record | None = None
-        self._doubtful = False
         self._pause = pause
         self._backoff = Backoff()
 
@@ -158,7 +140,7 @@ class Teller:
         known = self._waiting.get(candidate.uid)
         if candidate.uid in self._committed or (known is not None and known.document):
             return
-        if self._status(candidate) == "told":
+        if self._known.status(candidate) == "told":
             self._release(candidate.uid)
             return
         if len(self._waiting) >= _WITH_DOCUMENT:
@@ -173,7 +155,7 @@ class Teller:
 
     def lead(self) -> None:
         """Look anew and at once: this replica has begun to lead."""
-        self._doubtful = True
+        self._known.doubt()
         self._wake.set()
 
     async def run(self) -> None:
@@ -197,31 +179,40 @@ class Teller:
             logger.exception("failed jobs not told yet", action="bug", waiting=len(self._waiting))
             await self._rest(f"a fault that the log tells: {type(error).__name__}")
         else:
-            self.last_error = self._reports.disk.look() or claims.flaw(self._known, _seconds(self._clock()))
+            self.last_error = self._reports.disk.look() or self._known.flaw
             self._backoff.reset()
             await self._more()
 
     async def _rest(self, error: str, retry_after: float | None = None) -> None:
         """Try again after a while, whatever comes meanwhile, and trust nothing that was known before."""
         self.last_error = error
-        self._doubtful = True
+        self._known.doubt()
         await self._pause(self._backoff.next(retry_after))
 
     async def _more(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_SECONDS if self.is_able else _POLL_DISK_SECONDS):
+            async with asyncio.timeout(self._poll_seconds()):
                 await self._wake.wait()
                 await self._pause(_BREATH_SECONDS)
         self._wake.clear()
 
+    def _poll_seconds(self) -> float:
+        if not self.is_able:
+            return _POLL_DISK_SECONDS
+        left = self._known.left()
+        is_waiting = self._is_leading() and any(each.uid not in left for each in self._known.open_claims)
+        return _POLL_CLAIMED_SECONDS if is_waiting else _POLL_SECONDS
+
     async def _round(self) -> None:
         if not await self._look():
             return
-        await self._recall()
+        absent = await self._recall()
         self.recalled.set()
         self._forget_told()
         if self._is_leading():
             await self._work()
+        else:
+            await self._known.give_up(absent)
         await self._settle()
 
     async def _work(self) -> None:
@@ -233,31 +224,17 @@ class Teller:
         return await self._tell(left)
 
     async def _hold_out(self) -> None:
-        await self._renew()
+        await self._known.renew({uid for uid in self._waiting if self._reports.is_queued(uid)})
         if self.hindered_since is not None and self._clock() - self.hindered_since >= _PATIENCE:
             await self._give_up_lead()
 
-    async def _renew(self) -> None:
-        """Show that who claimed what waits for the disk is alive: nobody is to take it for an orphan."""
-        now = _seconds(self._clock())
-        mine = claims.held_by(self._known, self._identity) if self._known else ()
-        due = [each for each in mine if each.at <= now - _BEAT and self._reports.is_queued(each.uid)]
-        if due:
-            await self._update(lambda found: claims.take_over(found, due, self._identity, now)[0])
-
     async def _look(self) -> bool:
         """Know the record as it is; say no where there is none, and another is to begin it."""
-        known = self._known
-        if known is not None and self._is_leading() and not known.claims and not self._doubtful:
+        if await self._known.look(is_leading=self._is_leading()):
             return True
-        self._doubtful = False
-        found = await self._record.read()
-        if found is None:
-            if not self._is_leading():
-                return False
-            await self._begin_record()
-        else:
-            self._known = found
+        if not self._is_leading():
+            return False
+        await self._begin_record()
         return True
 
     def baseline(self) -> Record:
@@ -265,37 +242,26 @@ class Teller:
 
         Where it was there and is no more, it begins as it was known.
         """
-        if self._known is not None:
-            return self._known
-        before = [(each.uid, _seconds(each.failed_at)) for each in self._waiting.values() if each.listed]
+        if self._known.record is not None:
+            return self._known.record
+        before = [(each.uid, second(each.failed_at)) for each in self._waiting.values() if each.listed]
         older = self._newest_too_old()
         if older is not None:
-            before.append(("older", _seconds(older)))
-        return claims.baseline(before, _seconds(self._clock()))
+            before.append(("older", second(older)))
+        return claims.baseline(before, self._known.now)
 
     async def _begin_record(self) -> None:
         """Begin the record, so that nobody is flooded with what failed before."""
-        await self._update(lambda _: None)
-        before = [each for each in self._waiting.values() if each.listed and self._status(each) == "told"]
-        since = self._known.since if self._known else 0
-        logger.info("record of failed jobs begun", action="begin", failed_before=len(before), since=since)
+        begun = await self._known.update(lambda _: None)
+        before = [each for each in self._waiting.values() if each.listed and self._known.status(each) == "told"]
+        logger.info("record of failed jobs begun", action="begin", failed_before=len(before), since=begun.since)
         for each in before:
             self._let_go(each.uid, "before_first_start")
-
-    async def _update(self, change: Callable[[Record], Record | None]) -> None:
-        self._known = await self._record.update(change)
-
-    def _status(self, candidate: FailedCandidate) -> claims.Status | None:
-        """Say what the record says of a failure, None while that is not known."""
-        if self._known is None:
-            return None
-        failed_at, now = _seconds(candidate.failed_at), _seconds(self._clock())
-        return claims.status(self._known, candidate.uid, failed_at, self._max_age, now)
 
     def _forget_told(self) -> None:
         """Let go of what was told, here or elsewhere; what has only grown old while it waited is told all the same."""
         for uid, candidate in list(self._waiting.items()):
-            if self._status(candidate) == "told":
+            if self._known.status(candidate) == "told":
                 self._let_go(uid, "elsewhere")
 
     def _let_go(self, uid: str, result: Result) -> None:
@@ -305,30 +271,33 @@ class Teller:
         self._reports.drop(uid)
         self._release(uid)
 
-    async def _recall(self) -> None:
-        """Settle the claims whose entry is in this journal; the others wait, whoever is to tell them."""
-        known = self._known.claims if self._known else ()
-        claimed = [each for each in known if each.uid not in self._committed]
+    async def _recall(self) -> frozenset[str]:
+        """Settle the claims whose entry is in this journal; the others wait, whoever is to tell them.
+
+        Return those that this journal does not have and will not get: it was asked after all that it was given, and
+        nothing is given to it but by `_tell`, which this round comes to later, and the last one has left.
+        """
+        claimed = [each for each in self._known.open_claims if each.uid not in self._committed]
+        absent: frozenset[str] = frozenset()
         # Where the disk cannot be asked, nothing is told in this round, so that nobody needs to know.
         with contextlib.suppress(DiskRefusesError):
-            for uid in await self._reports.recorded(claimed):
+            recorded = await self._reports.recorded(claimed)
+            absent = frozenset(each.uid for each in claimed) - frozenset(recorded)
+            for uid in recorded:
                 self._committed.add(uid)
                 self._let_go(uid, "told")
         for claim in claimed:
             if claim.uid not in self._committed:
                 self._waiting.setdefault(claim.uid, candidate_of(claim))
+        return absent
 
     def _left(self) -> dict[str, Claim]:
-        """Return the claims that are ours to complete: our own, and those of replicas that did not come back."""
-        if self._known is None:
-            return {}
-        mine = claims.held_by(self._known, self._identity)
-        orphans = claims.orphans(self._known, _seconds(self._clock()), _GRACE)
-        return {each.uid: each for each in (*mine, *orphans) if each.uid not in self._committed}
+        """Return the claims that are for this replica to complete, if it leads."""
+        return {uid: claim for uid, claim in self._known.left().items() if uid not in self._committed}
 
     def _is_ours(self, candidate: FailedCandidate, left: Container[str]) -> bool:
         # Whoever hands a failure over has seen it in time; that it has grown old since is no reason to be silent.
-        return candidate.uid in left or self._status(candidate) in ("new", "old")
+        return candidate.uid in left or self._known.status(candidate) in ("new", "old")
 
     async def _tell(self, left: Mapping[str, Claim]) -> None:
         """Claim what was gathered and, where nobody was faster, commit it.
@@ -348,31 +317,34 @@ class Teller:
 
         def change(found: Record) -> Record:
             nonlocal won
-            now = _seconds(self._clock())
-            changed, taken = claims.take_over(found, orphans, self._identity, now)
+            now = self._known.now
+            changed, taken = claims.take_over(found, orphans, self._known.identity, now)
             changed, fresh = claims.claim(changed, wanted)
             for uid in fresh:
                 changed, withheld[uid] = self._reports.reserved(changed, ready[uid])
             won = (*taken, *fresh)
             return claims.pruned(changed, now, self._remembered(now))
 
-        await self._update(change)
+        await self._known.update(change)
         _log_taken(each for each in orphans if each.uid in won)
-        await asyncio.gather(*(self._commit(uid, ready[uid], withheld.get(uid, ())) for uid in won))
+        # Whatever happens to one, none of them goes on when this ends: what is not recorded then is not on its way.
+        async with asyncio.TaskGroup() as commits:
+            for uid in won:
+                commits.create_task(self._commit(uid, ready[uid], withheld.get(uid, ())))
 
     def _remembered(self, now: int) -> int:
         """Return how far back the record must know, in seconds: as far as what still waits to be told."""
-        oldest = min((_seconds(each.failed_at) for each in self._waiting.values()), default=now)
-        return max(self._max_age, now - oldest)
+        oldest = min((second(each.failed_at) for each in self._waiting.values()), default=now)
+        return max(self._known.max_age, now - oldest)
 
     def _claim(self, candidate: FailedCandidate) -> Claim:
         return Claim(
             uid=candidate.uid,
-            by=self._identity,
+            by=self._known.identity,
             namespace=candidate.namespace,
             name=candidate.name,
-            failed_at=_seconds(candidate.failed_at),
-            at=_seconds(self._clock()),
+            failed_at=second(candidate.failed_at),
+            at=self._known.now,
         )
 
     async def _commit(self, uid: str, failed: FailedJob, withheld: Collection[str]) -> None:
@@ -385,12 +357,8 @@ class Teller:
         if not self._committed:
             return
         done = frozenset(self._committed)
-        await self._update(lambda found: claims.settle(found, done))
+        await self._known.settle(done)
         self._committed -= done
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
 
 
 def _log_taken(taken: Iterable[Claim]) -> None:

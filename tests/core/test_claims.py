@@ -24,6 +24,7 @@ from app.core.claims import (
     claim,
     decode,
     encode,
+    give_up,
     held_by,
     limit_key,
     limited,
@@ -134,6 +135,38 @@ def test_what_was_settled_meanwhile_is_not_taken_over() -> None:
     seen = orphans(record, NOW + 100, grace=60)
 
     assert take_over(settle(record, won), seen, "b", NOW + 100)[1] == ()
+
+
+def test_what_is_given_up_is_taken_over_without_a_grace_by_anybody_once() -> None:
+    record, _ = claim(Record(), [claimed(1, by="a"), claimed(2, by="a"), claimed(3, by="b")])
+
+    record, given = give_up(record, held_by(record, "a")[:1])
+
+    assert given == (uid(1),)
+    assert [each.uid for each in held_by(record, "a")] == [uid(2)]
+    free = orphans(record, NOW, grace=60)
+    assert [each.uid for each in free] == [uid(1)]
+    assert status_of(record, 1) == "claimed"
+    record, first = take_over(record, free, "a", NOW)
+    assert (first, take_over(record, free, "b", NOW)[1]) == ((uid(1),), ())
+    assert [each.uid for each in held_by(record, "a")] == [uid(1), uid(2)]
+
+
+def test_what_was_settled_or_taken_over_meanwhile_is_not_given_up() -> None:
+    seen, _ = claim(Record(), [claimed(1), claimed(2)])
+    record, _ = take_over(settle(seen, [uid(1)]), seen.claims, "b", NOW + 100)
+
+    assert give_up(record, seen.claims) == (record, ())
+
+
+def test_what_is_given_up_outlives_the_marks_of_its_time() -> None:
+    record, _ = claim(told((1, NOW), (2, NOW + 1), (3, NOW + 2)), [claimed(9, failed_at=NOW - 1)])
+    record = pruned(record, NOW + 2 + LATE, HOUR, limit=1)
+
+    record, _ = give_up(record, record.claims)
+
+    assert record.since > NOW - 1
+    assert status_of(record, 9, NOW - 1) == "claimed"
 
 
 def test_the_first_start_tells_nothing_of_what_had_failed() -> None:
@@ -539,18 +572,57 @@ class Replicas(RuleBasedStateMachine):
                     replica.committed.add(each.uid)
 
     @rule(number=REPLICA)
+    def gives_up_what_it_does_not_tell(self, number: int) -> None:
+        self.leave(self.replicas[number])
+
+    def leave(self, replica: Replica) -> None:
+        """Leave to the leader what the journal neither has nor is about to have; what it has is to be settled."""
+        if not replica.up or replica.leading or self.record is None:
+            return
+        left = [each for each in held_by(replica.record, replica.name) if each.uid not in replica.telling]
+        self.record, _ = give_up(self.record, [each for each in left if each.uid not in replica.journal])
+        self.record, ours = take_over(self.record, left, replica.name, self.now)
+        replica.telling.update(dict.fromkeys(ours, self.now))
+        replica.committed.update(ours)
+        replica.record = self.record
+
+    @precondition(lambda self: self.failures)
+    @rule(number=REPLICA, heir=REPLICA, most=st.integers(1, 4), told=st.booleans(), killed=st.booleans())
+    def loses_the_lead_to_another(self, number: int, heir: int, most: int, told: bool, killed: bool) -> None:
+        """Be stopped amid the telling, perhaps with the loss of all that was in memory."""
+        replica, other = self.replicas[number], self.replicas[heir]
+        self.lead(replica)
+        self.claim_some(replica, most, answered=True)
+        if told:
+            self.commit(replica)
+        if killed:
+            replica.up = False
+            self.start(replica)
+        replica.leading = False
+        self.leave(replica)
+        self.lead(other)
+        self.adopt(other)
+
+    def lead(self, replica: Replica) -> None:
+        self.start(replica)
+        replica.leading = True
+        self.look(replica)
+
+    @rule(number=REPLICA)
     def takes_over(self, number: int) -> None:
         self.adopt(self.replicas[number])
 
     def adopt(self, replica: Replica) -> None:
         if not (replica.up and replica.leading) or self.record is None:
             return
-        seen = [each for each in orphans(replica.record, self.now, self.GRACE) if each.by != replica.name]
-        before = {each.uid: each.by for each in self.record.claims}
+        held = held_by(replica.record, replica.name)
+        seen = [each for each in orphans(replica.record, self.now, self.GRACE) if each not in held]
+        before = {each.uid: each for each in self.record.claims}
         self.record, won = take_over(self.record, seen, replica.name, self.now)
         for uid in won:
-            owner = next(each for each in self.replicas if each.name == before[uid])
+            owner = next(each for each in self.replicas if each.name == before[uid].by)
             assert not owner.up or uid not in owner.telling
+            assert before[uid].at or uid not in owner.journal, "what was told is not given up"
             if uid in owner.journal:
                 self.twice[uid] = self.twice.get(uid, 0) + 1
             replica.telling[uid] = self.now
@@ -576,6 +648,10 @@ class Replicas(RuleBasedStateMachine):
         self.work(survivor)
         self.now += self.GRACE + 1
         self.work(survivor)
+        self.check()
+
+    def check(self) -> None:
+        """All that was due is told."""
         assert self.record is not None
         assert self.record.claims == ()
         for uid, second in self.failures:
@@ -593,6 +669,23 @@ class Replicas(RuleBasedStateMachine):
             self.settle(replica)
 
 
+class AllComeBack(Replicas):
+    """The same, but in the end all are back at once, and no grace is waited for."""
+
+    def teardown(self) -> None:
+        """Let one replica lead, and the others follow: it tells what they left untold."""
+        leader = self.replicas[0]
+        for each in self.replicas:
+            each.up = False
+            each.leading = each is leader
+            self.start(each)
+            self.relist(each)
+            self.leave(each)
+            self.settle(each)
+        self.work(leader)
+        self.check()
+
+
 class LateFailures(Replicas):
     """The same, with failures that come to light late, and room for their marks."""
 
@@ -602,5 +695,7 @@ class LateFailures(Replicas):
 
 TestReplicas = Replicas.TestCase
 TestReplicas.settings = settings(max_examples=150, stateful_step_count=40)
+TestAllComeBack = AllComeBack.TestCase
+TestAllComeBack.settings = settings(max_examples=100, stateful_step_count=40)
 TestLateFailures = LateFailures.TestCase
 TestLateFailures.settings = settings(max_examples=100, stateful_step_count=40)

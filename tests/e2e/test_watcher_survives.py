@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from app.bootstrap.watcher_parts import identity
 from app.cli.controlplane import ControlPlane, Programs
+from app.core import claims
+from app.kube.shared_record import ANNOTATION
 from tests.e2e.jobs import Jobs, manifest
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.servers import Hook
@@ -142,3 +148,37 @@ def test_a_leader_that_is_killed_loses_and_repeats_nothing(
         eventually(lambda: in_hook(hook, uids).total() >= 50, "all are told")
         assert in_hook(hook, uids) == in_ledgers(jobs.namespace, leader, other) == once(uids)
         assert in_ledgers(jobs.namespace, other).total() >= 25
+
+
+def test_what_a_killed_leader_has_claimed_is_told_at_once_when_it_is_back_and_another_leads(
+    jobs: Jobs, cluster: ControlPlane, kubeconfig: Path, tmp_path: Path
+) -> None:
+    with (
+        Hook() as hook,
+        Watcher(tmp_path / "a", cluster, kubeconfig, hook, lease="heirs") as leader,
+        Watcher(tmp_path / "b", cluster, kubeconfig, hook, lease="heirs") as other,
+    ):
+        leader.until_leading()
+        leader.kill()
+        uid = jobs.fail("between")
+        leave_claimed(cluster, leader, jobs, "between", uid)
+        other.until_leading()
+        assert in_hook(hook, [uid]).total() == 0, "it may be on its way"
+        leader.start()
+
+        eventually(lambda: in_hook(hook, [uid]).total() >= 1, "it is told within the grace")
+        assert in_ledgers(jobs.namespace, other) == in_hook(hook, [uid]) == once([uid])
+        assert in_ledgers(jobs.namespace, leader).total() == 0
+
+
+def leave_claimed(cluster: ControlPlane, watcher: Watcher, jobs: Jobs, name: str, uid: str) -> None:
+    """Leave the record as a watcher does that is killed between claim and commit."""
+    failed_at = int(datetime.fromisoformat(jobs.failed(name)["lastTransitionTime"]).timestamp())
+    lease = (f"lease/{watcher.lease}-failed-jobs", f"--namespace={NAMESPACE}")
+    found = msgspec.json.decode(cluster.kubectl("get", *lease, "--output=json").stdout)
+    record = claims.decode(found["metadata"]["annotations"][ANNOTATION].encode())
+    whose, now = identity(watcher.data), int(time.time())
+    claim = claims.Claim(uid=uid, by=whose, namespace=jobs.namespace, name=name, failed_at=failed_at, at=now)
+    claimed, won = claims.claim(record, [claim])
+    assert won == (uid,)
+    cluster.kubectl("annotate", "--overwrite", *lease, f"{ANNOTATION}={claims.encode(claimed).decode()}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pytest
 import yaml
 from typing_extensions import override
 
@@ -31,9 +32,11 @@ from app.store.journal import Journal
 from app.watcher.jobs import FailedCandidate
 from app.watcher.teller import Result, Teller
 from tests.builders import KEY
+from tests.store.observed import impatient, locked
 
 NOW: Final = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)
+GRACE: Final = timedelta(seconds=61)
 SILENCE: Final = ApiError("PUT /leases: no answer", status=0)
 
 PLAYBOOKS: Final = """
@@ -43,6 +46,15 @@ customPlaybooks:
 - triggers: [{on_job_failure: {}}]
   actions: [{create_finding: {title: "Job $name failed", aggregation_key: job_failure}}, {job_info_enricher: {}}]
 """
+RATE_LIMITED: Final = PLAYBOOKS.replace("on_job_failure: {}", "on_job_failure: {rate_limit: 600}")
+
+STEPS: Final = [
+    pytest.param(0, "before", id="before the claim"),
+    pytest.param(0, "after", id="after the claim"),
+    pytest.param(1, "before", id="after the commit"),
+    pytest.param(1, "after", id="after it was settled"),
+]
+"""The writes of one failure: each may fail before or after it reached the record."""
 
 
 def rules(text: str = PLAYBOOKS) -> FailureRules:
@@ -140,8 +152,10 @@ class Shared:
                 won = version == self.stored.version
                 if won:
                     self.stored.write(wanted)
+                written = self.stored.version
             if won:
-                self._seen = self.stored.version, wanted
+                # By now others may have written again: what they wrote was not seen.
+                self._seen = written, wanted
                 return wanted
 
     @asynccontextmanager
@@ -399,3 +413,37 @@ def claimed(one: FailedCandidate, *, by: str, at: datetime = NOW) -> Record:
         at=int(at.timestamp()),
     )
     return msgspec.structs.replace(claims.baseline((), int(NOW.timestamp())), claims=(claim,))
+
+
+def claim_times(stored: Stored) -> list[datetime]:
+    """Return since when there are claims."""
+    assert stored.record is not None
+    return [datetime.fromtimestamp(each.at, UTC) for each in stored.record.claims]
+
+
+async def crash(folder: Path, stored: Stored, update: int, when: str, **keywords: Any) -> None:
+    """Let a replica end like a killed process, before or after a write of the record reached it."""
+    async with at_work(folder, stored, begin=False, **keywords) as replica:
+        replica.shared.fail("update", update, when, asyncio.CancelledError())
+        replica.begin()
+        replica.teller.failed(candidate())
+        await replica.until(lambda: not replica.lives)
+
+
+@asynccontextmanager
+async def waiting_for_the_disk(replica: Replica) -> AsyncIterator[None]:
+    """Let a failure be claimed, and its entry wait for the disk meanwhile."""
+    append, began = replica.journal.append, asyncio.Event()
+
+    async def late(record: Any) -> Any:
+        replica.journal.last_error = "the disk is full"
+        answer = await append(record)
+        began.set()
+        return answer
+
+    replica.journal.append = late  # type: ignore[method-assign]
+    await impatient(replica.journal)
+    with locked(replica.journal.path):
+        replica.teller.failed(candidate())
+        await began.wait()
+        yield

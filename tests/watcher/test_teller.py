@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,27 @@ from app.watcher import disk
 from app.watcher.gatherings import AT_ONCE, MOST
 from tests.store.observed import Observer, impatient, locked
 from tests.watcher.tellers import (
+    GRACE,
     HOUR,
     NOW,
-    PLAYBOOKS,
+    RATE_LIMITED,
+    STEPS,
     Replica,
     Stored,
     at_work,
     candidate,
+    claim_times,
     claimed,
+    crash,
     documents,
     entries,
     record,
     rules,
     titles,
+    waiting_for_the_disk,
 )
 
 FORBIDDEN = ApiError("PUT /leases: 403 Forbidden", status=403, reason="Forbidden")
-GRACE = timedelta(seconds=61)
 
 
 @pytest.fixture
@@ -213,14 +217,6 @@ async def test_who_begins_to_lead_tells_what_waits(tmp_path: Path, stored: Store
         await replica.told()
 
         assert replica.entries == ["import"]
-
-
-STEPS = [
-    pytest.param(0, "before", id="before the claim"),
-    pytest.param(0, "after", id="after the claim"),
-    pytest.param(1, "before", id="after the commit"),
-    pytest.param(1, "after", id="after it was settled"),
-]
 
 
 @pytest.mark.parametrize(("update", "when"), STEPS)
@@ -475,19 +471,7 @@ async def test_what_waits_for_the_disk_of_a_leader_is_no_orphan_and_is_told_once
     tmp_path: Path, stored: Stored
 ) -> None:
     async with at_work(tmp_path, stored) as replica:
-        append, began = replica.journal.append, asyncio.Event()
-
-        async def late(record: Any) -> Any:
-            replica.journal.last_error = "the disk is full"
-            answer = await append(record)
-            began.set()
-            return answer
-
-        replica.journal.append = late  # type: ignore[method-assign]
-        await impatient(replica.journal)
-        with locked(replica.journal.path):
-            replica.teller.failed(candidate())
-            await began.wait()
+        async with waiting_for_the_disk(replica):
             replica.now += timedelta(seconds=9)
             await replica.looks()
             assert claim_times(stored) == [NOW]
@@ -533,11 +517,6 @@ async def test_a_disk_that_does_not_answer_holds_up_no_round_and_is_asked_once(
         assert replica.entries == ["import"]
 
 
-def claim_times(stored: Stored) -> list[datetime]:
-    assert stored.record is not None
-    return [datetime.fromtimestamp(each.at, UTC) for each in stored.record.claims]
-
-
 async def test_what_the_journal_has_no_room_for_is_told_when_it_has(tmp_path: Path, stored: Stored) -> None:
     async with at_work(tmp_path, stored, journal={"max_pending_bytes": 0}) as replica:
         replica.teller.failed(candidate())
@@ -569,9 +548,6 @@ async def test_what_the_journal_lost_is_told_again(tmp_path: Path, stored: Store
 
 async def lose(_record: Any) -> Any:
     return "lost"
-
-
-RATE_LIMITED = PLAYBOOKS.replace("on_job_failure: {}", "on_job_failure: {rate_limit: 600}")
 
 
 async def test_within_the_rate_limit_another_failure_of_the_same_owner_is_only_recorded(
@@ -891,12 +867,3 @@ async def test_new_rules_count_from_the_next_failure_on(tmp_path: Path, stored: 
 
         (document,) = documents(replica.journal.path)
         assert (document["operation"], document["findings"]) == ("FAILED", [])
-
-
-async def crash(folder: Path, stored: Stored, update: int, when: str, **keywords: Any) -> None:
-    """Let a replica end like a killed process, before or after a write of the record reached it."""
-    async with at_work(folder, stored, begin=False, **keywords) as replica:
-        replica.shared.fail("update", update, when, asyncio.CancelledError())
-        replica.begin()
-        replica.teller.failed(candidate())
-        await replica.until(lambda: not replica.lives)

@@ -208,13 +208,17 @@ class World:
 
     async def heal(self) -> None:
         """Everybody is back, everything works, and each leads for a while."""
+        self.come_back()
+        for leader in [*self.nodes, *self.nodes]:
+            await self.led_by(leader)
+
+    def come_back(self) -> None:
+        """Everybody is back, and everything works."""
         self.chance.trouble = 0
         for node in self.nodes:
             if node.replica is None:
                 node.start()
             node.lists()
-        for leader in [*self.nodes, *self.nodes]:
-            await self.led_by(leader)
 
     async def led_by(self, leader: Node) -> None:
         for node in self.running:
@@ -251,6 +255,27 @@ async def test_each_failure_is_told_exactly_once_by_those_who_come_back(seed: in
     assert told == Counter(job.name for job in world.jobs)
     assert left is not None
     assert (left.claims, sum(waiting)) == ((), 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_one_who_leads_tells_all_within_the_grace_when_the_others_come_back_as_followers(seed: int) -> None:
+    world = World(seed, nodes=2 + seed % 2)
+    for _ in range(STEPS):
+        await world.step()
+    leader, *others = world.nodes
+    for node in others:
+        await node.crash()
+
+    world.come_back()
+    for _ in range(3):
+        await world.led_by(leader)
+
+    told = world.told()
+    left = world.stored.record
+    await world.end()
+    assert told == Counter(job.name for job in world.jobs)
+    assert left is not None
+    assert left.claims == ()
 
 
 @pytest.mark.parametrize("seed", range(4))
