@@ -17,6 +17,7 @@ from app.core.actions import (
     JsonChangeTracker,
     ResourceBabysitter,
 )
+from app.core.annotations import Annotations, carried
 from app.core.change import Resource
 from app.core.drafts import Draft, Situation, Step, asks_for_status, compile_action
 from app.core.facts import NAMESPACE_LABELS, ChangeFacts, NamespaceLabels, labels_of_namespace, unknown_namespaces
@@ -236,7 +237,7 @@ class Playbooks:
         if not candidates:
             return []
         heard = self.hear(candidates, change, redactor, cluster)
-        return self._told(heard, self.facts(change), now)
+        return self._told(heard, self.facts(change), now, redactor)
 
     def facts(self, change: Change) -> Facts:
         """Return what scopes may ask about a change."""
@@ -298,7 +299,7 @@ class Playbooks:
     def evaluate_failed_job(self, situation: FailedJobSituation, redactor: Redactor) -> list[RoutedFinding]:
         """Return what the playbooks say about a failed Job, and to whom."""
         facts = self.job_facts(situation.facts)
-        return self._told(self.hear_of_job(situation, redactor, facts), facts, situation.at)
+        return self._told(self.hear_of_job(situation, redactor, facts), facts, situation.at, redactor)
 
     def _about(self, job: Facts) -> Iterator[tuple[CompiledPlaybook, JobFiring]]:
         facts = self.job_facts(job)
@@ -307,11 +308,17 @@ class Playbooks:
             if firing is not None:
                 yield playbook, firing
 
-    def _told(self, heard: Iterable[Heard], subject: Facts, now: datetime | None) -> list[RoutedFinding]:
-        return [self._routed(each.playbook, draft, subject, now) for each in heard for draft in each.drafts]
+    def _told(
+        self, heard: Iterable[Heard], subject: Facts, now: datetime | None, redactor: Redactor
+    ) -> list[RoutedFinding]:
+        drafts = [(each.playbook, draft) for each in heard for draft in each.drafts]
+        annotations = carried(subject.get("annotations"), redactor) if drafts else msgspec.UNSET
+        return [self._routed(*each, annotations, subject, now) for each in drafts]
 
-    def _routed(self, playbook: CompiledPlaybook, draft: Draft, subject: Facts, now: datetime | None) -> RoutedFinding:
-        finding = finding_of(playbook, draft)
+    def _routed(
+        self, playbook: CompiledPlaybook, draft: Draft, annotations: Annotations, subject: Facts, now: datetime | None
+    ) -> RoutedFinding:
+        finding = finding_of(playbook, draft, annotations)
         if is_addressed(playbook, draft):
             return RoutedFinding(finding, finding.sinks)
         facts = finding_facts(finding, draft.type, subject)
@@ -329,7 +336,7 @@ class Playbooks:
         return tuple(playbook for playbook in narrowed if playbook is not None)
 
 
-def finding_of(playbook: CompiledPlaybook, draft: Draft) -> Finding:
+def finding_of(playbook: CompiledPlaybook, draft: Draft, annotations: Annotations = msgspec.UNSET) -> Finding:
     """Return the finding that a draft has become."""
     return Finding(
         playbook=playbook.label,
@@ -339,6 +346,7 @@ def finding_of(playbook: CompiledPlaybook, draft: Draft) -> Finding:
         aggregation_key=draft.aggregation_key,
         blocks=draft.blocks,
         sinks=(draft.receiver,) if draft.receiver else playbook.sinks or (),
+        annotations=annotations,
     )
 
 
