@@ -5,11 +5,9 @@ Limits of embeds: https://discord.com/developers/docs/resources/message#embed-ob
 
 from __future__ import annotations
 
-import hashlib
 import re
-import sys
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final
 
 import httpx
 import msgspec
@@ -17,9 +15,10 @@ from pydantic import AfterValidator, Field, HttpUrl, Secret
 from typing_extensions import override
 
 from app.core import text as plain
-from app.core.finding import FileBlock, Notification
+from app.core.finding import Notification
 from app.sinks import _markdown as markdown
 from app.sinks import _text
+from app.sinks._attachment import NAME, FormPart, attachment, multipart
 from app.sinks._http import JSON_TYPE, Answer, Failure, HttpSink, HttpSinkConfig
 from app.sinks.base import Pace, Rendering
 
@@ -27,7 +26,6 @@ TITLE_LIMIT: Final = 256
 DESCRIPTION_LIMIT: Final = 4096
 """Characters; together with the title below the 6,000 that all embeds of a message may have."""
 MARKUP: Final = markdown.markup(markdown.escaping("\\*_`~|[]"))
-FILE_NAME: Final = "notification.txt"
 
 ADVICE: Final = {
     10015: "the webhook is deleted: make one in the channel's settings, Integrations, and copy its URL",
@@ -37,13 +35,6 @@ ADVICE: Final = {
 
 https://discord.com/developers/docs/topics/opcodes-and-status-codes#json-json-error-codes
 """
-
-
-class File(NamedTuple):
-    """A text file beside a message."""
-
-    name: str
-    content: bytes
 
 
 def _webhook(url: Secret[HttpUrl]) -> Secret[HttpUrl]:
@@ -81,16 +72,16 @@ class DiscordSink(HttpSink[DiscordConfig]):
         document = msgspec.json.encode(message(notification, file))
         if file is None:
             await self.post(self.config.url, document, JSON_TYPE)
-        else:
-            boundary = hashlib.sha256(notification.delivery_id.encode()).hexdigest()
-            headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-            await self.post(self.config.url, multipart(boundary, document, file), headers)
+            return
+        fields = (
+            FormPart("payload_json", document, "application/json"),
+            FormPart("files[0]", file, filename=NAME),
+        )
+        await self.post(self.config.url, *multipart(notification, fields))
 
-    def _file(self, notification: Notification) -> File | None:
-        if not (self.config.send_files and needs_file(notification)):
-            return None
+    def _file(self, notification: Notification) -> bytes | None:
         # At most 8 MiB; Discord takes 10: https://discord.com/developers/docs/reference#uploading-files
-        return File(FILE_NAME, _text.whole_text(notification).encode())
+        return attachment(notification, MARKUP, DESCRIPTION_LIMIT, titled=False) if self.config.send_files else None
 
     @override
     def failure(self, answer: Answer) -> Failure | None:
@@ -120,13 +111,7 @@ def description(notification: Notification) -> str:
     return _text.message(notification, MARKUP, DESCRIPTION_LIMIT, titled=False)
 
 
-def needs_file(notification: Notification) -> bool:
-    """Say whether the embed leaves something out, or shows only the end of a file."""
-    whole = _text.message(notification, MARKUP, sys.maxsize, titled=False)
-    return len(whole) > DESCRIPTION_LIMIT or any(isinstance(each, FileBlock) for each in notification.finding.blocks)
-
-
-def message(notification: Notification, file: File | None) -> dict[str, Any]:
+def message(notification: Notification, file: bytes | None) -> dict[str, Any]:
     """Return the webhook's JSON: one embed, and nobody who could be mentioned by it."""
     finding = notification.finding
     embed = {
@@ -135,19 +120,5 @@ def message(notification: Notification, file: File | None) -> dict[str, Any]:
         "color": int(_text.COLOURS[finding.severity].removeprefix("#"), 16),
         **({"url": notification.link} if notification.link else {}),
     }
-    attachments = [{"id": 0, "filename": file.name}] if file else []
+    attachments = [{"id": 0, "filename": NAME}] if file else []
     return {"embeds": [embed], "allowed_mentions": {"parse": []}, **({"attachments": attachments} if file else {})}
-
-
-def multipart(boundary: str, document: bytes, file: File) -> bytes:
-    """Return the body that carries the JSON and the file (RFC 7578); the boundary is in neither."""
-    parts = (
-        (b'name="payload_json"', b"application/json", document),
-        (b'name="files[0]"; filename="%s"' % file.name.encode(), b"text/plain; charset=utf-8", file.content),
-    )
-    mark = boundary.encode()
-    written = (
-        b"--%s\r\nContent-Disposition: form-data; %s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (mark, about, kind, content)
-        for about, kind, content in parts
-    )
-    return b"".join([*written, b"--%s--\r\n" % mark])

@@ -19,8 +19,9 @@ import msgspec
 from pydantic import AfterValidator, Field, HttpUrl, Secret
 from typing_extensions import override
 
-from app.core.finding import FileBlock, Notification, Severity
+from app.core.finding import Notification, Severity
 from app.sinks import _cards
+from app.sinks._attachment import with_files
 from app.sinks._cards import Part
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
 from app.sinks._override import Override, compile_override, overridden
@@ -199,16 +200,10 @@ def connector_failure(text: str) -> Failure | None:
 
 def message(notification: Notification, *, files: bool = True) -> dict[str, Any]:
     """Return the message around the card, as Workflows' templates and connectors take it."""
-    shown = notification if files else _without_files(notification)
+    shown = notification if files else with_files(notification, 0)
     content = _cards.fitted(shown, lambda kept, note: card(shown, kept, note), CARD_BYTES, counted_bytes)
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": content}
     return {"type": "message", "attachments": [attachment]}
-
-
-def _without_files(notification: Notification) -> Notification:
-    finding = notification.finding
-    blocks = tuple(block for block in finding.blocks if not isinstance(block, FileBlock))
-    return msgspec.structs.replace(notification, finding=msgspec.structs.replace(finding, blocks=blocks))
 
 
 def counted_bytes(content: dict[str, Any]) -> int:
