@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from app.core.matching import SELECTORS, Clause, CompiledScope, Facts, Item, failing
+from app.core.matching import SELECTORS, Clause, CompiledScope, Facts, Item, failing, requirements
 from app.core.text import one_line
 
 _VALUE_LIMIT: Final = 80
@@ -41,14 +41,14 @@ def scope_refusal(scope: CompiledScope, facts: Facts, name: str = "scope") -> Re
 
 def _excluded(item: Item, facts: Facts, rule: str) -> Refusal:
     first = item[0]
-    matched = [f"{clause.attribute} {_shown(clause, facts)} matches {_patterns(clause)}" for clause in item]
+    matched = [f"{clause.attribute}{_shown(clause, facts)} matches {_patterns(clause)}" for clause in item]
     return Refusal(rule, f"{rule} matches: {_listed(matched, ' and ')}", first.attribute, first.patterns)
 
 
 def _failure(clause: Clause, facts: Facts) -> str:
     if facts.get(clause.attribute) is None:
         return f"{clause.attribute} is not known"
-    return f"{clause.attribute} {_shown(clause, facts)} does not match {_patterns(clause)}"
+    return f"{clause.attribute}{_shown(clause, facts)} does not match {_patterns(clause)}"
 
 
 def _patterns(clause: Clause) -> str:
@@ -56,14 +56,20 @@ def _patterns(clause: Clause) -> str:
 
 
 def _shown(clause: Clause, facts: Facts) -> str:
-    """Show a value; of labels those that are asked for, and of the object nothing: what it holds may be secret."""
+    """Show the value, of labels those that are asked for; but nothing of what may hold secrets."""
     found: Any = facts.get(clause.attribute)
-    if clause.attribute == "attributes":
-        return "of the object"
+    if clause.attribute in ("attributes", "annotations"):
+        return ""
     if clause.attribute in SELECTORS:
-        return _listed([f"{key}={one_line(str(each), _VALUE_LIMIT)}" for key, each in found.items()], ",") or "(none)"
+        keys = dict.fromkeys(key for pattern in clause.patterns for key, _, _ in requirements(pattern))
+        return " " + (_listed([f"{key}={_value(found[key])}" for key in keys if key in found], ",") or "(absent)")
     values = found if isinstance(found, (list, tuple)) else [found]
-    return _listed([repr(one_line(str(each), _VALUE_LIMIT)) for each in values], ", ") or "(none)"
+    return " " + (_listed([repr(_value(each)) for each in values], ", ") or "(none)")
+
+
+def _value(found: object) -> str:
+    text = str(found)
+    return "…" if "://" in text else one_line(text, _VALUE_LIMIT)  # an address may hold a password
 
 
 def _listed(texts: list[str], separator: str) -> str:
