@@ -18,6 +18,7 @@ import aiohttp
 
 from app.kube.access import Access
 from app.kube.backoff import Backoff
+from app.kube.connections import Connections
 from app.kube.credentials import Credentials, choose
 from app.kube.errors import ApiError, refusal
 from app.kube.lines import LineTooLongError, lines, tail
@@ -67,7 +68,8 @@ class KubernetesApi:
         self._credentials = credentials
         self._patience = patience or Patience()
         self._pause = pause
-        self._session = open_session()
+        self._connections = Connections()
+        self._session = open_session(self._connections)
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> KubernetesApi:
@@ -153,10 +155,11 @@ class KubernetesApi:
             return await _answered(call, tail(response.content.iter_any(), limit_bytes))
 
     async def close(self) -> None:
-        """Close all connections; running calls and streams fail."""
+        """Close all connections, waiting at most 2 s for the server; running calls and streams fail."""
+        # First, because aiohttp begins a call anew whose connection it has just closed itself.
+        self._connections.stop()
         await self._session.close()
-        # Connections that were cut are only closed in the event loop's next turn.
-        await asyncio.sleep(0)
+        await self._connections.closed()
 
     async def _whole(self, call: _Call, deadline: float) -> bytes:
         limits = self._patience.limits(total=max(_left(deadline), 0.001))

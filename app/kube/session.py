@@ -1,28 +1,18 @@
-"""The HTTP session with an API server: what it says of us, how long it waits, and that it notices a dead network."""
+"""The HTTP session with an API server: what it says of us and how long it waits."""
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 
 from app import __version__
+from app.kube.connections import Connections
 
 USER_AGENT: Final = f"kubewitness/{__version__}"
 IDLE_CONNECTION: Final = 60.0
 """Seconds that an unused connection is kept; the API server closes it after 90 s (its http.Server.IdleTimeout)."""
-
-PROBES: Final = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
-    # What we sent and nobody acknowledged would otherwise be repeated for a quarter of an hour.
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000),
-)
-"""A watch may be silent for minutes; a peer that is gone without a word is noticed after a minute (20 s + 4 * 10 s)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +35,19 @@ class Patience:
         return aiohttp.ClientTimeout(total=total, sock_connect=self.connect, sock_read=silence)
 
 
-def open_session() -> aiohttp.ClientSession:
-    """Return a session without cookies, proxies or netrc of the environment; the caller closes it.
+def open_session(connections: Connections) -> aiohttp.ClientSession:
+    """Return a session without cookies, proxies or netrc of the environment, over these connections.
 
-    The package's own session is not used: it takes proxies and passwords from the environment, keeps the TLS context
-    of its start for ever, and encodes bodies itself.
+    The caller closes it, and then ends the connections. The package's own session is not used: it takes proxies and
+    passwords from the environment, keeps the TLS context of its start for ever, and encodes bodies itself.
     """
-    connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_CONNECTION, socket_factory=_socket)
+    connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_CONNECTION, socket_factory=connections.open)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT, "Accept": "application/json, */*"},
         trust_env=False,
     )
-
-
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    family, kind, protocol, *_ = address
-    opened = socket.socket(family, kind, protocol)
-    for level, option, value in PROBES:
-        opened.setsockopt(level, option, value)
-    return opened
 
 
 def why(error: Exception) -> str:
