@@ -193,6 +193,15 @@ async def test_hostile_names_are_neither_mentions_nor_links_nor_markup(slack: Sl
     ]
 
 
+async def test_a_backtick_does_not_end_the_code_that_it_stands_in(slack: Slack) -> None:
+    changed = FieldChange("a`evil", "replace", "`evil", "evil`")
+
+    await sent(sink_of(slack), samples.notification(DiffBlock((changed,))))
+
+    assert "evil" not in "\n".join(marked(slack.message))
+    assert "• `aˋevil`: `ˋevil` → `evilˋ`" in texts(slack.message)
+
+
 @pytest.mark.parametrize("character", ["<", "&", "`", "*", "🔵", "é", "@"])
 async def test_any_text_stays_within_the_limits_of_each_block(slack: Slack, character: str) -> None:
     evil = character * 3000
