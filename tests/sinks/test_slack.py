@@ -199,7 +199,7 @@ async def test_a_backtick_does_not_end_the_code_that_it_stands_in(slack: Slack) 
     await sent(sink_of(slack), samples.notification(DiffBlock((changed,))))
 
     assert "evil" not in "\n".join(marked(slack.message))
-    assert "• `aˋevil`: `ˋevil` → `evilˋ`" in texts(slack.message)
+    assert "• `a\u02cbevil`: `\u02cbevil` → `evil\u02cb`" in texts(slack.message)
 
 
 @pytest.mark.parametrize("character", ["<", "&", "`", "*", "🔵", "é", "@"])
