@@ -10,7 +10,7 @@ import hashlib
 import html
 import itertools
 import re
-from collections import Counter
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -38,12 +38,9 @@ SUBJECT_LIMIT: Final = 200
 """Characters; RFC 5322 has no limit for a folded header, but people have one."""
 
 _MANY_FIELDS: Final = 100
-_MOST_LINES: Final = 4000
 _TEXT_NAME: Final = re.compile(r"[^A-Za-z0-9.-]+")
-_CODE: Final = (
-    "background:#f6f8fa;border-radius:3px;padding:1px 4px;font-family:Consolas,Menlo,monospace;font-size:13px"
-)
-_PRE: Final = "background:#f6f8fa;border-radius:3px;padding:8px;font-family:Consolas,Menlo,monospace;font-size:12px"
+_CODE: Final = "background:#f3f5f7;padding:1px 4px"
+_PRE: Final = "background:#f3f5f7;padding:8px;font-size:12px;overflow:auto"
 _BODY: Final = "font-family:Helvetica,Arial,sans-serif;font-size:14px;line-height:1.6;color:#1f2328;padding:4px 14px"
 
 STYLED: Final = _text.HTML._replace(
@@ -128,12 +125,11 @@ def _page(notification: Notification, *, with_header: bool) -> str:
 def _body(notification: Notification, markup: _text.Markup, newline: str, *, with_header: bool) -> str:
     if with_header:
         return _text.message(notification, markup, BODY_BYTES, _size, newline)
-    every = itertools.islice(_text.lines(notification, markup), 1, None)
-    kept = list(itertools.islice(every, _MOST_LINES))
-    beyond = dict(Counter(line.counts for line in every))
-    whole = _text.fitted(kept, BODY_BYTES, _size, "", markup, newline, beyond)
-    is_whole = not beyond and whole == _text.fitted(kept, len(kept) * BODY_BYTES, _size, "", markup, newline)
-    return whole if is_whole else _text.fitted(kept, BODY_BYTES, _size, notification.link, markup, newline, beyond)
+    unlinked = msgspec.structs.replace(notification, link="")
+    whole = _text.message(unlinked, markup, sys.maxsize, _size, newline, titled=False)
+    if _size(whole) <= BODY_BYTES:
+        return whole
+    return _text.message(notification, markup, BODY_BYTES, _size, newline, titled=False)
 
 
 def _size(text: str) -> int:

@@ -161,7 +161,8 @@ async def test_cloud_events_are_in_structured_mode(cluster: Cluster) -> None:
     (record,) = cluster.records(TOPIC)
 
     event = msgspec.json.decode(content(record))
-    assert dict(record.headers())["content-type"] == b"application/cloudevents+json; charset=UTF-8"
+    headers: Any = record.headers()
+    assert dict(headers)["content-type"] == b"application/cloudevents+json; charset=UTF-8"
     assert (event["specversion"], event["id"], event["subject"]) == ("1.0", "d-1", "Deployment/shop/web")
     assert event["data"]["delivery_id"] == "d-1"
 
