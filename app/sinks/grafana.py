@@ -21,7 +21,7 @@ TEXT_LIMIT: Final = 4000
 """Characters of the text: it is shown in a tooltip; no limit is documented."""
 
 TAG_LIMIT: Final = 100
-"""Characters of a tag; Grafana keeps so many of key and value each (grafana/grafana, sqlstore/migrations/tag_mig.go)."""
+"""Characters of a tag; Grafana keeps so many of key and value each (grafana/grafana, migrations/tag_mig.go)."""
 
 
 class GrafanaConfig(HttpSinkConfig):
