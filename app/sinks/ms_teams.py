@@ -23,8 +23,9 @@ from app.core.finding import Notification, Severity
 from app.sinks import _cards
 from app.sinks._attachment import with_files
 from app.sinks._cards import Part
+from app.sinks._channel import compile_override
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
-from app.sinks._override import Override, compile_override, overridden
+from app.sinks._override import Override, overridden
 from app.sinks._text import title
 from app.sinks.base import Pace, Rendering
 

@@ -312,7 +312,7 @@ def test_each_webhook_has_a_lane_that_gives_nothing_away() -> None:
     [
         ({"webhook_url": "https://teams.microsoft.com/l/channel/19"}, "is the link to a channel"),
         ({"webhook_override": "labels.hook"}, "from annotations alone"),
-        ({"webhook_override": "fixed"}, "has no variable"),
+        ({"webhook_override": "fixed"}, "names no value"),
         ({"webhook_url": "prod-01.logic.azure.com/x"}, "valid URL"),
     ],
 )
