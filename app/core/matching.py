@@ -28,6 +28,9 @@ Side = Literal["include", "exclude"]
 
 SELECTORS: Final = frozenset({"labels", "annotations", "namespace_labels"})
 ANY_CASE: Final = frozenset({"kind", "operation", "severity", "type", "source", "actor"})
+BEGINNING: Final = "(?:{})(?s:.*)"
+"""What makes a pattern match the beginning of a value, as those of Robusta's older `match` do."""
+
 _ABSENT: Final = object()
 
 

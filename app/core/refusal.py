@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from app.core.matching import SELECTORS, Clause, CompiledScope, Facts, Item, failing, requirements
+from app.core.matching import BEGINNING, SELECTORS, Clause, CompiledScope, Facts, Item, failing, requirements
 from app.core.text import one_line
 
 _VALUE_LIMIT: Final = 80
@@ -52,7 +52,19 @@ def _failure(clause: Clause, facts: Facts) -> str:
 
 
 def _patterns(clause: Clause) -> str:
-    return _listed([repr(one_line(pattern, _VALUE_LIMIT)) for pattern in clause.patterns], " or ")
+    head, tail = BEGINNING.split("{}")
+    written = [pattern.removeprefix(head).removesuffix(tail) for pattern in clause.patterns]
+    where = " at its beginning" if tuple(BEGINNING.format(each) for each in written) == clause.patterns else ""
+    return _listed([repr(one_line(pattern, _VALUE_LIMIT)) for pattern in written], " or ") + where
+
+
+def match_refusal(match: CompiledScope, facts: Facts) -> Refusal:
+    """Say why facts are not within Robusta's older `match`: one item, or a scope."""
+    failed = failing(match.included[0], facts) if len(match.included) == 1 and not match.excluded else None
+    if failed is None:
+        return scope_refusal(match, facts, "match")
+    text = f"match does not take it: {_failure(failed, facts)}"
+    return Refusal("match", text, failed.attribute, failed.patterns)
 
 
 def _shown(clause: Clause, facts: Facts) -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from app.core.finding import Finding
 from app.core.matching import CompiledScope, Facts
-from app.core.refusal import Refusal, scope_refusal
+from app.core.refusal import Refusal, match_refusal, scope_refusal
 from app.core.scope import Scope
 from app.core.windows import Activity, MuteInterval, Silence, compile_windows
 
@@ -166,9 +166,9 @@ def _scope_refusal(route: Route, facts: Facts) -> Refusal:
         found = scope_refusal(route.scope, facts)
         if route.match is None or found.rule != "scope.include":
             return found
-        older = scope_refusal(route.match, facts, "match")
-        return Refusal(found.rule, f"{found.text}; nor does match: {older.text}", found.attribute, found.patterns)
-    return scope_refusal(route.match, facts, "match") if route.match is not None else Refusal("scope", "refused")
+        text = f"{found.text}; and {match_refusal(route.match, facts).text}"
+        return Refusal(found.rule, text, found.attribute, found.patterns)
+    return match_refusal(route.match, facts) if route.match is not None else Refusal("scope", "refused")
 
 
 def finding_facts(finding: Finding, finding_type: str, subject: Facts) -> Facts:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from app.core.matching import SELECTORS, CompiledScope, Item, compile_item, compile_regex, requirements
+from app.core.matching import BEGINNING, SELECTORS, CompiledScope, Item, compile_item, compile_regex, requirements
 
 
 def _as_list(value: object) -> object:
@@ -146,7 +146,7 @@ def _older_pattern(attribute: str, pattern: str) -> str:
         return ",".join(f"{name}{'=' if positive else '!='}{re.escape(value)}" for name, value, positive in wanted)
     if attribute == "attributes":
         return pattern
-    return f"(?:{compile_regex(pattern).pattern})(?s:.*)"
+    return BEGINNING.format(compile_regex(pattern).pattern)
 
 
 Match = Annotated[Scope | None, BeforeValidator(Scope.from_match, json_schema_input_type=ScopeItem | Scope | None)]
