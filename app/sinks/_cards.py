@@ -18,7 +18,7 @@ from app.sinks._text import FILE_LINES, PLAIN, VALUE_LIMIT, footer, head
 
 T = TypeVar("T")
 
-MOST_PARTS: Final = 1000
+MOST_PARTS: Final = 600
 """More than any card takes: what comes after them is only counted."""
 
 MOST_COLUMNS: Final = 6

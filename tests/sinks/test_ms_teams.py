@@ -12,15 +12,16 @@ import pytest
 from pydantic import ValidationError
 
 from app.core.finding import FileBlock, Notification, Severity, TableBlock, TextBlock
+from app.sinks._adaptive_card import CARD_BYTES, MESSAGE_BYTES, counted_bytes
 from app.sinks.base import PermanentError, TemporaryError
-from app.sinks.ms_teams import CARD_BYTES, MsTeamsConfig, MsTeamsSink, counted_bytes, is_allowed
+from app.sinks.ms_teams import MsTeamsConfig, MsTeamsSink, is_allowed
 from tests.sinks import samples
 from tests.sinks.stands import Request, http_receiver
 
 SIGNATURE = "sig-of-the-flow-1234"
 OTHER = "https://prod-07.westeurope.logic.azure.com/workflows/other-flow-5678/invoke?sig=other-sig-5678"
 SECRETS = (SIGNATURE, "b840a60a611b4d32", "other-flow-5678", "other-sig-5678")
-LIMIT = 28 * 1024
+LIMIT = MESSAGE_BYTES
 SUCCESS: dict[str, Any] = {"status_code": 202}
 BUSY: dict[str, Any] = {
     "status_code": 429,
@@ -65,7 +66,7 @@ def card(notification: Notification, **more: Any) -> dict[str, Any]:
 def lines(element: Any) -> Iterator[str]:
     """Yield the text of every text block, as a client shows it."""
     if isinstance(element, dict) and element.get("type") == "RichTextBlock":
-        yield "".join(each if isinstance(each, str) else each["text"] for each in element["inlines"])
+        yield "".join(each["text"] for each in element["inlines"])
     elif isinstance(element, dict | list):
         for inner in element.values() if isinstance(element, dict) else element:
             yield from lines(inner)
@@ -124,27 +125,44 @@ def test_the_head_has_the_colour_of_the_severity(severity: Severity, style: str)
     assert card(told)["body"][0]["style"] == style
 
 
-def test_a_table_is_a_table_with_a_header() -> None:
+def test_a_table_is_rows_of_columns_of_the_same_width_beneath_a_bold_header() -> None:
     table = TableBlock(headers=("type", "reason"), rows=(("Warning", "BackOff"), ("Normal", "Pulled")), title="Events")
 
-    *_, heading, shown = card(samples.notification(table))["body"]
+    *_, heading, header, first, last = card(samples.notification(table))["body"]
 
     assert list(lines(heading)) == ["Events"]
-    assert (shown["type"], shown["firstRowAsHeader"], len(shown["columns"])) == ("Table", True, 2)
-    assert [list(lines(row)) for row in shown["rows"]] == [
+    assert [list(lines(row)) for row in (header, first, last)] == [
         ["type", "reason"],
         ["Warning", "BackOff"],
         ["Normal", "Pulled"],
     ]
+    assert {tuple(column["width"] for column in row["columns"]) for row in (header, first, last)} == {(7, 7)}
+    assert "Bolder" in json.dumps(header)
+    assert "Bolder" not in json.dumps(first)
 
 
 def test_a_wide_table_shows_how_many_columns_are_left_out() -> None:
     table = TableBlock(headers=tuple("abcdefgh"), rows=(tuple("12345678"),))
 
-    shown = card(samples.notification(table))["body"][-1]
+    _, header, _ = card(samples.notification(table))["body"][-3:]
 
-    assert len(shown["columns"]) == 6
-    assert list(lines(shown))[5] == "f … 2 more"
+    assert list(lines(header)) == ["a", "b", "c", "d", "e", "f … 2 more"]
+
+
+def test_a_card_is_of_the_schema_that_workflows_can_show() -> None:
+    shown = card(samples.failed_job())
+
+    assert shown["version"] == "1.4"
+    assert types(shown) == {
+        "AdaptiveCard",
+        "Container",
+        "RichTextBlock",
+        "TextRun",
+        "ColumnSet",
+        "Column",
+        "Action.OpenUrl",
+        "",
+    }
 
 
 def test_the_end_of_a_log_is_shown_in_monospace_unless_files_are_not_wanted() -> None:
@@ -196,7 +214,7 @@ def test_what_does_not_fit_is_counted_and_one_field_more_would_not_fit() -> None
     assert CARD_BYTES - one <= counted_bytes(content) <= CARD_BYTES
 
 
-def test_fields_beyond_the_first_thousand_are_counted_too() -> None:
+def test_fields_beyond_the_first_hundreds_are_counted_too() -> None:
     *fields, note = list(lines(card(samples.many_fields(5000))))[4:]
 
     assert note == f"… {5000 - len(fields)} more fields"
