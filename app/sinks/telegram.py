@@ -7,10 +7,11 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final
 
+import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
 from typing_extensions import override
 
-from app.core.finding import Notification
+from app.core.finding import FileBlock, Notification
 from app.sinks import _text
 from app.sinks._attachment import NAME, FormPart, has_files, multipart
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
@@ -22,6 +23,9 @@ MESSAGE_LIMIT: Final = 4096
 
 CAPTION_LIMIT: Final = 1024
 """Characters of a file's caption after its entities are read: https://core.telegram.org/bots/api#senddocument"""
+
+CAPTION_LINES: Final = 5
+"""Lines of each log in a caption; the file has all of them."""
 
 ADVICE: Final = (
     ("unauthorized", "bot_token is wrong or was revoked: @BotFather shows it with /mybots"),
@@ -45,6 +49,8 @@ MARKUP: Final = _text.HTML._replace(
 """HTML as https://core.telegram.org/bots/api#html-style has it. Texts are inert, since Telegram would notify those whom
 they mention, and link what looks like a link; in code it does neither."""
 
+# Characters of a file in which the lines of a caption are looked for.
+_TAIL: Final = 4000
 _TAG: Final = re.compile(r"<[^>]*>")
 _TOKEN: Final = re.compile(r"\d+:[A-Za-z0-9_-]{20,}")
 
@@ -95,7 +101,7 @@ class TelegramSink(HttpSink[TelegramConfig]):
         if self.config.thread_id is not None:
             target["message_thread_id"] = self.config.thread_id
         if self.config.send_files and _is_long(notification):
-            caption = _text.message(notification, MARKUP, CAPTION_LIMIT, shown)
+            caption = _text.message(_with_ends(notification), MARKUP, CAPTION_LIMIT, shown)
             return {**target, "caption": caption, "document": _text.whole_text(notification)}
         text = _text.message(notification, MARKUP, MESSAGE_LIMIT, shown)
         return {**target, "text": text, "link_preview_options": {"is_disabled": True}}
@@ -136,6 +142,17 @@ def _is_long(notification: Notification) -> bool:
         return True
     twice = _text.message(notification, MARKUP, 2 * MESSAGE_LIMIT, shown)
     return shown(twice) > MESSAGE_LIMIT
+
+
+def _with_ends(notification: Notification) -> Notification:
+    """Return the notification with the last lines of its files alone: of a log they say most."""
+    blocks = tuple(
+        FileBlock(name=block.name, content="\n".join(block.content[-_TAIL:].splitlines()[-CAPTION_LINES:]))
+        if isinstance(block, FileBlock)
+        else block
+        for block in notification.finding.blocks
+    )
+    return msgspec.structs.replace(notification, finding=msgspec.structs.replace(notification.finding, blocks=blocks))
 
 
 def _description(said: dict[str, Any]) -> str:

@@ -94,6 +94,7 @@ async def test_logs_come_as_a_file_with_the_beginning_as_its_caption() -> None:
     assert request.url.path.endswith("/sendDocument")
     assert parts["chat_id"].get_content().strip() == "-100"
     assert parts["caption"].get_content().startswith("<b>🔴 Job Failed</b>")
+    assert "row 39 imported\nFATAL: cannot connect</pre>\n<a href" in parts["caption"].get_content()
     assert parts["document"].get_filename() == "notification.txt"
     assert "row 0 imported" in parts["document"].get_content()
 
