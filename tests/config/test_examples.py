@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,13 +13,16 @@ import pytest
 
 from app.config.file import load
 from app.config.model import Config, schema
+from app.config.problems import ConfigError
 from app.core.finding import Finding, TextBlock
 from app.core.playbook import FailedJobSituation
 from app.core.review import Change
+from app.sinks.registry import SINKS
 from tests.core.changes import REDACTOR, change, image_change, paths, recorded, workload
 
 FOLDER = Path(__file__).parents[2] / "config"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+VARIABLE = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}")
 ENVIRONMENT = {"HOOK_URL": "http://localhost/hook", "CHANGES_TOKEN": "x"}
 CONTROLLER = "system:serviceaccount:kube-system:replicaset-controller"
 
@@ -267,6 +273,53 @@ def test_a_recorded_kubectl_scale_is_told() -> None:
 )
 def test_everything_tells_every_change_but_that_of_the_status(name: str, count: int) -> None:
     assert len(told("everything-to-stdout", recorded(name))) == count
+
+
+def takers(about: Change, at: str = "2026-11-23T12:00:00+01:00") -> list[tuple[str, ...]]:
+    """Who is told of a change by the example of routing; the namespace `shop` is that of the team sales."""
+    teams = {"shop": {"team": "sales"}, "bank": {"team": "money"}, "prod-1": {}}
+    playbooks = config("routing").compile(teams.get)
+    return [each.sinks for each in playbooks.evaluate(about, REDACTOR, "", datetime.fromisoformat(at))]
+
+
+def test_routing_tells_each_team_the_office_and_those_on_call() -> None:
+    assert takers(image_change(namespace="shop")) == [("team-sales",)]
+    assert takers(image_change(namespace="shop", labels={"app": "canary-2"})) == [("office", "everything")]
+    assert takers(image_change(namespace="bank")) == [("office", "everything")]
+    assert takers(image_change(namespace="bank"), "2026-11-22T12:00:00+01:00") == [("everything",)]
+    assert takers(image_change(namespace="bank"), "2026-12-24T12:00:00+01:00") == [("everything",)]
+    assert takers(change("DELETE", "Service", namespace="prod-1")) == [("on-call", "everything")]
+    assert takers(change("DELETE", "Service", namespace="prod-1", user=CONTROLLER)) == []
+
+
+SECRETS = (
+    "witness",
+    "https://localhost/hook",
+    "0123456789abcdef" * 2,
+    "01234567-89ab-cdef-0123-456789abcdef",
+    "123456789:" + "AAE0123" * 5,
+    "xoxb-1234567890-abcdef",
+)
+"""What secrets look like: sinks know a token of theirs when they see one."""
+
+
+def loaded_with_likely_secrets(path: Path) -> Config:
+    """Load an example with those secrets that it takes in its variables, if there are any."""
+    variables = sorted(set(VARIABLE.findall(path.read_text())))
+    problems = []
+    for secrets in itertools.product(SECRETS, repeat=len(variables)):
+        try:
+            return load(path, dict(zip(variables, secrets, strict=True)))
+        except ConfigError as error:
+            problems.append(str(error))
+    raise AssertionError(min(problems, key=len))
+
+
+@pytest.mark.parametrize("key", SINKS)
+def test_every_sink_has_an_example_that_loads(key: str) -> None:
+    loaded = loaded_with_likely_secrets(FOLDER / "sinks" / f"{key.removesuffix('_sink')}.yaml")
+
+    assert key in [item.key for item in loaded.sinks_config]
 
 
 def keys_of(schema: dict[str, Any], *models: str) -> set[str]:
