@@ -65,7 +65,8 @@ def try_out(
 ) -> None:
     """Show which playbooks fire on a change, which sinks would be told what, and why the others would not.
 
-    Nothing is sent and nothing is stored. Exit code 0: somebody would be told (with --sink: this sink); 3: nobody;
+    Nothing is sent and nothing is stored. Grouping, noise rules and rate limits, which depend on what came before, are
+    not considered. Exit code 0: somebody would be told (with --sink: this sink); 3: nobody;
     1: something cannot be read; 2: wrong usage.
     """
     circumstances = Circumstances(_namespaces(namespace_label or []), datetime.now(UTC), _moment(at))
