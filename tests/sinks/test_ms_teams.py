@@ -315,6 +315,13 @@ def test_an_annotation_may_name_another_webhook_of_the_same_host() -> None:
     assert not is_allowed("https://proxy.example:9443/b", "https://proxy.example:8443/a")
 
 
+def test_microsofts_hosts_serve_at_the_port_of_https_alone() -> None:
+    assert is_allowed("https://d1.environment.api.powerplatform.com:443/powerautomate/x", "https://proxy.example/a")
+    assert not is_allowed(
+        "https://d1.environment.api.powerplatform.com:8443/powerautomate/x", "https://proxy.example/a"
+    )
+
+
 def test_each_webhook_has_a_lane_that_gives_nothing_away() -> None:
     sink = MsTeamsSink(config(webhook_override="annotations.teams-hook"))
 
