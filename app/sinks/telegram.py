@@ -7,13 +7,13 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final
 
-import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
 from typing_extensions import override
 
-from app.core.finding import FileBlock, Notification
+from app.core.finding import Notification
 from app.sinks import _text
 from app.sinks._attachment import NAME, FormPart, has_files, multipart
+from app.sinks._ends import with_last_lines
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
 from app.sinks._markdown import inert
 from app.sinks.base import Pace, Rendering
@@ -49,8 +49,6 @@ MARKUP: Final = _text.HTML._replace(
 """HTML as https://core.telegram.org/bots/api#html-style has it. Texts are inert, since Telegram would notify those whom
 they mention, and link what looks like a link; in code it does neither."""
 
-# Characters of a file in which the lines of a caption are looked for.
-_TAIL: Final = 4000
 _TAG: Final = re.compile(r"<[^>]*>")
 _TOKEN: Final = re.compile(r"\d+:[A-Za-z0-9_-]{20,}")
 
@@ -101,7 +99,7 @@ class TelegramSink(HttpSink[TelegramConfig]):
         if self.config.thread_id is not None:
             target["message_thread_id"] = self.config.thread_id
         if self.config.send_files and _is_long(notification):
-            caption = _text.message(_with_ends(notification), MARKUP, CAPTION_LIMIT, shown)
+            caption = _text.message(with_last_lines(notification, CAPTION_LINES), MARKUP, CAPTION_LIMIT, shown)
             return {**target, "caption": caption, "document": _text.whole_text(notification)}
         text = _text.message(notification, MARKUP, MESSAGE_LIMIT, shown)
         return {**target, "text": text, "link_preview_options": {"is_disabled": True}}
@@ -142,17 +140,6 @@ def _is_long(notification: Notification) -> bool:
         return True
     twice = _text.message(notification, MARKUP, 2 * MESSAGE_LIMIT, shown)
     return shown(twice) > MESSAGE_LIMIT
-
-
-def _with_ends(notification: Notification) -> Notification:
-    """Return the notification with the last lines of its files alone: of a log they say most."""
-    blocks = tuple(
-        FileBlock(name=block.name, content="\n".join(block.content[-_TAIL:].splitlines()[-CAPTION_LINES:]))
-        if isinstance(block, FileBlock)
-        else block
-        for block in notification.finding.blocks
-    )
-    return msgspec.structs.replace(notification, finding=msgspec.structs.replace(notification.finding, blocks=blocks))
 
 
 def _description(said: dict[str, Any]) -> str:
