@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test check fix bench bench-cluster bench-watcher docs lock clean
+.PHONY: help demo test check fix bench bench-delivery bench-cluster bench-watcher docs lock clean
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
 
@@ -33,8 +33,11 @@ fix: $(STAMP) ## Format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Measure throughput, latency, diff, size and memory as ratios in one run
+bench: $(STAMP) ## Measure throughput, latency, diff, size, memory and deliveries as ratios in one run
 	$(BIN)/python -m tests.bench.run $(ARGS)
+
+bench-delivery: $(STAMP) ## Measure deliveries alone: their rate, and how a backlog of 100,000 drains
+	$(BIN)/python -m tests.bench.delivery $(ARGS)
 
 bench-cluster: $(STAMP) ## Measure PATCH latency through a real API server (needs KUBEBUILDER_ASSETS)
 	$(BIN)/python -m tests.bench.cluster $(ARGS)

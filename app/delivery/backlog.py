@@ -8,7 +8,7 @@ from typing import Final
 from app.delivery.queue import DeliveryQueue
 from app.sinks.base import Pace
 
-PATIENCE_SECONDS: Final = 60.0
+PATIENCE_SECONDS: Final = 30.0
 """What the pace lets through in this time, and at least `FEWEST`, is sent one by one."""
 
 FEWEST: Final = 50
@@ -32,7 +32,7 @@ async def digest_size(queue: DeliveryQueue, sink: str, pace: Pace | None) -> int
 def size(due: int, pace: Pace) -> int:
     """Return how many of so many due deliveries are to be told as one message; 0 where each is to be one.
 
-    At a message a second, 60 are sent one by one, 10,000 are 100 messages, and 100,000 are 300 of 334 each.
+    At a message a second, 50 are sent one by one, 10,000 are 100 messages, and 100,000 are 300 of 334 each.
     """
     rate = pace.messages / pace.seconds
     if due <= max(FEWEST, PATIENCE_SECONDS * rate):

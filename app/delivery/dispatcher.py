@@ -26,7 +26,7 @@ class Dispatcher:
     """Sends every delivery of its sinks until it is delivered or dead, and closes the sinks that it was given.
 
     All methods but `wake_threadsafe` belong to the event loop that `start` ran in. `on_outcome(sink, outcome,
-    seconds, deliveries)` is called after each attempt is settled. `link` returns the address of an entry's page, or
+    seconds, deliveries)` is called after each attempt. `link` returns the address of an entry's page, or
     nothing; it is asked anew for every message. Deliveries to sinks that it does not have are left alone.
     """
 

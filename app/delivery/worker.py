@@ -1,21 +1,22 @@
-"""One sink's worker: claims what is due, sends it in order and at the receiver's pace, settles each at once."""
+"""One sink's worker: claims what is due, sends it in order and at the receiver's pace, settles it meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
-from app.core.delivery import Memory, Settlement
+from app.core.delivery import Settlement
 from app.delivery.backlog import digest_size
 from app.delivery.pace import NOW, Lanes
 from app.delivery.planning import Planner, Step
 from app.delivery.queue import DeliveryQueue
+from app.delivery.recording import Recording
 from app.delivery.retry import DEFAULT_POLICY, RetryPolicy
 from app.delivery.verdict import Judge, Outcome, asked_wait
 from app.sinks.base import PermanentError, Sink, TemporaryError
@@ -89,8 +90,7 @@ class Worker:
         self._failures = 0
         self._paused_until: datetime | None = None
         self._set_aside = 0
-        self._owed: list[Settlement] = []
-        self._owed_memories: dict[str, Memory] = {}
+        self._recording = Recording(queue, self.name)
 
     def wake(self) -> None:
         """Look into the queue now; a sink that pauses is not disturbed."""
@@ -123,7 +123,7 @@ class Worker:
 
     async def _round(self) -> datetime:
         """Settle what is owed, claim, plan, send; return when to look again."""
-        await self._settle()
+        await self._recording.record()
         now = self._terms.clock()
         if self._paused_until and now < self._paused_until:
             return self._paused_until
@@ -134,7 +134,7 @@ class Worker:
         if not claimed.deliveries:
             return max(claimed.next_due or now + IDLE, self._terms.clock() + _SHORTEST_REST)
         plan = await self._planner.plan(claimed.deliveries, backlog=backlog)
-        await self._settle(*plan.settlements, memories=plan.memories)
+        await self._recording.record(plan.settlements, plan.memories)
         return await self._send_in_order(plan.steps, now)
 
     async def _send_in_order(self, steps: Sequence[Step], claimed_at: datetime) -> datetime:
@@ -194,7 +194,7 @@ class Worker:
                 again = now + wait
         if again > now:
             self._paused_until, self._set_aside = again, 0
-        await self._settle(*settlements.values())
+        await self._recording.record(tuple(settlements.values()))
         return again
 
     async def _attempt(self, step: Step, budget: timedelta) -> bool:
@@ -204,10 +204,10 @@ class Worker:
         seconds = asyncio.get_running_loop().time() - started
         self._note(failure, step.lane)
         if failure is None and not step.delivers:
-            await self._settle(memories=step.memories())
+            await self._recording.note((), step.memories())
             return True
         settlements, outcome = self._judge.settlements(step.claimed, failure)
-        await self._settle(*settlements, memories=() if failure else step.memories())
+        await self._recording.note(settlements, () if failure else step.memories())
         self._terms.on_outcome(self.name, outcome, seconds, len(step.claimed))
         return failure is None
 
@@ -242,20 +242,6 @@ class Worker:
         self._failures += 1
         wait = min(policy.longest(self._failures), LONGEST_PAUSE) * self._terms.random()
         self._paused_until = now + max(wait, asked)
-
-    async def _settle(self, *settlements: Settlement, memories: Collection[Memory] = ()) -> None:
-        """Record the settlements and memories, and what an earlier failure left.
-
-        If the queue fails, what was delivered is remembered until it is recorded. All else comes back by itself when
-        the lease ends, and must not be settled after that: by then it may be somebody else's.
-        """
-        due = (*self._owed, *settlements)
-        self._owed_memories |= {each.key: each for each in memories}
-        if not due and not self._owed_memories:
-            return
-        self._owed = [each for each in due if each.state == "delivered"]
-        await self._queue.settle(due, sink=self.name, memories=tuple(self._owed_memories.values()))
-        self._owed, self._owed_memories = [], {}
 
 
 def _without(steps: Sequence[Step], failed: Step) -> list[Step]:

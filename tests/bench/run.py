@@ -32,6 +32,7 @@ from app.core.diff import diff, patch
 from app.store.database import connect_writer
 from app.store.ledger import Ledger, Query
 from app.tls.files import ensure_dev_certificates
+from tests.bench import delivery
 from tests.bench.load import RECORDED, Load, review
 
 CONNECTIONS: Final = 32
@@ -275,6 +276,7 @@ def main() -> None:
         console.print(table)
         growth(console, all_servers[3], work / "data-FULL", authority, 20_000 if options.quick else 100_000)
         pages(console, work / "data-FULL" / "journal.db", work, 50_000 if options.quick else options.entries)
+        delivery.measure(console, work / "delivery", quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Row:
 
 @dataclass
 class MemoryQueue:
-    """Keeps deliveries as a durable queue would; `broken` makes its calls fail."""
+    """Keeps deliveries as a durable queue would; `broken` makes its calls fail, `open` has settlements wait."""
 
     clock: Clock
     rows: dict[int, Row] = field(default_factory=dict)
@@ -56,6 +56,10 @@ class MemoryQueue:
     broken: set[str] = field(default_factory=set)
     memories: dict[tuple[str, str], bytes] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.open.set()
 
     def add(self, sink: str, count: int = 1, fold: str = "", **about: Any) -> list[int]:
         """Add due deliveries; `about` are fields of their findings and resources."""
@@ -97,6 +101,7 @@ class MemoryQueue:
         self, settlements: Sequence[Settlement], *, sink: str = "", memories: Sequence[Memory] = ()
     ) -> None:
         await self._called("settle")
+        await self.open.wait()
         self.memories |= {(sink, each.key): each.body for each in memories}
         for settlement in settlements:
             row = self.rows[settlement.id]

@@ -13,6 +13,7 @@ import structlog
 from app.core.delivery import ClaimResult
 from app.delivery.dispatcher import Dispatcher
 from app.delivery.queue import DeliveryQueue
+from app.delivery.recording import MOST_UNRECORDED
 from app.delivery.retry import RetryPolicy
 from app.delivery.verdict import Outcome
 from app.sinks.base import PermanentError, TemporaryError
@@ -88,14 +89,29 @@ async def test_what_waits_is_sent_in_order(queue: MemoryQueue, sink: RecordingSi
     assert run.outcomes == [("a", "delivered")] * 100
 
 
-async def test_each_is_settled_before_the_next_is_sent(queue: MemoryQueue, sink: RecordingSink, run: Run) -> None:
+async def test_each_is_settled_while_the_next_is_sent(queue: MemoryQueue, sink: RecordingSink, run: Run) -> None:
     first, second = queue.add("a", 2)
     sink.hold(second)
 
     run(sink)
-    await queue.until(lambda: second in sink.tried)
+    await queue.until(lambda: queue.rows[first].state == "delivered")
 
-    assert queue.rows[first].state == "delivered"
+    assert sink.tried == [first, second]
+    assert queue.rows[second].state == "pending"
+
+
+async def test_few_are_sent_while_the_queue_does_not_answer(queue: MemoryQueue, sink: RecordingSink, run: Run) -> None:
+    queue.add("a", 32)
+    queue.open.clear()
+
+    run(sink)
+    await queue.until(lambda: len(sink.tried) >= MOST_UNRECORDED)
+    await idle()
+
+    sent = len(sink.sent)
+    queue.open.set()
+    assert sent in {MOST_UNRECORDED, MOST_UNRECORDED + 1}, "one may be with the queue while the others wait for it"
+    await queue.until(lambda: set(queue.states("a")) == {"delivered"})
 
 
 async def test_a_wake_starts_an_idle_sink(queue: MemoryQueue, sink: RecordingSink, run: Run) -> None:
@@ -354,18 +370,21 @@ async def test_a_queue_that_fails_does_not_end_the_worker(queue: MemoryQueue, si
 async def test_what_was_delivered_is_recorded_later_if_the_queue_failed(
     queue: MemoryQueue, sink: RecordingSink, run: Run
 ) -> None:
-    first, second = queue.add("a", 2)
+    first, second, third = queue.add("a", 3)
     queue.broken.add("settle")
+    slow = sink.hold(second)
     dispatcher = run(sink)
     await idle()
-    assert sink.sent == [first]
+    slow.set()
+    await idle()
+    assert sink.sent == [first, second]
 
     queue.broken.clear()
     dispatcher.wake(["a"])
-    await queue.until(lambda: queue.rows[first].state == "delivered")
+    await queue.until(lambda: queue.states("a")[:2] == ["delivered"] * 2)
 
-    assert sink.sent == [first], "it is not sent again"
-    assert queue.rows[second].state == "pending", "what could not be given back comes back when its lease ends"
+    assert sink.sent == [first, second], "they are not sent again"
+    assert queue.rows[third].state == "pending", "what could not be given back comes back when its lease ends"
 
 
 async def test_what_failed_is_not_settled_late(queue: MemoryQueue, sink: RecordingSink, run: Run) -> None:
