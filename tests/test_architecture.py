@@ -30,6 +30,7 @@ HEAVY: Final = {"slack_sdk", "apprise", "confluent_kafka", "dulwich", "aiosmtpli
 BROAD_HANDLERS: Final = {
     "app/audit/recorder.py": (2, "one review's fault must reach neither another review nor the cluster"),
     "app/bootstrap/process.py": (1, "a fault in one round of background work must not end all that would follow"),
+    "app/cli/sinks.py": (1, "one sink's bug must not hide how the others are"),
     "app/config/reload.py": (1, "what cannot take effect must not end the watch of the file"),
     "app/delivery/dispatcher.py": (1, "a sink that cannot close must not keep the others from closing"),
     "app/delivery/worker.py": (2, "neither a failing queue nor a sink's bug may end the worker"),

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "demo": "app.cli.demo:demo",
     "entries": "app.cli.entries:entries_app",
     "deliveries": "app.cli.deliveries:deliveries_app",
+    "sinks": "app.cli.sinks:sinks_app",
     "route": "app.cli.route:route_app",
     "config": "app.cli.config:config_app",
     "certs": "app.cli.certs:certs_app",

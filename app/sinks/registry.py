@@ -126,15 +126,19 @@ def build(config: SinkConfig) -> Sink[Any]:
 
     Raises `SinkSetupError` if the options cannot work on this machine, TypeError if they are no sink's.
     """
-    for sink in _loaded():
-        if sink.Config is type(config):
-            return sink(config)
+    return SINKS[key_of(config)](config)
+
+
+def key_of(config: SinkConfig) -> str:
+    """Return the configuration key of the sink that has these options, such as `webhook_sink`.
+
+    Raises TypeError if they are no sink's.
+    """
+    # Options exist only of sinks that were asked for, so no module is loaded for this.
+    for key in SINKS:
+        if SINKS.module(key) in sys.modules and SINKS[key].Config is type(config):
+            return key
     raise TypeError(f"{type(config).__name__} is not the Config of any sink")
-
-
-def _loaded() -> Iterator[type[Sink[Any]]]:
-    """Yield the sinks that were asked for: options exist only of these."""
-    return (SINKS[key] for key in SINKS if SINKS.module(key) in sys.modules)
 
 
 def build_all(
