@@ -54,6 +54,10 @@ class KafkaAuth(BaseModel):
         Literal["gzip", "snappy", "lz4", "zstd"] | None, Field(description="How records are compressed.")
     ] = None
     api_version: Annotated[Any, Field(description="Accepted for Robusta's sake; versions are negotiated.")] = None
+    acks: Annotated[Any, Field(description="Accepted for Robusta's sake; all in-sync replicas confirm.")] = None
+    retries: Annotated[Any, Field(description="Accepted for Robusta's sake; deliveries are retried anyway.")] = None
+    linger_ms: Annotated[Any, Field(description="Accepted for Robusta's sake; records leave at once.")] = None
+    request_timeout_ms: Annotated[Any, Field(description="Accepted for Robusta's sake; see timeout_seconds.")] = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

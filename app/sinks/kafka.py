@@ -167,13 +167,16 @@ class KafkaSink(Sink[KafkaConfig]):
             return refused
         except BufferError as error:
             return KafkaError(QUEUE_FULL, str(error))
+        if told and told[0] is None:
+            self._trouble = None
         return told[0] if told else KafkaError(TIMED_OUT)
 
     def _connected(self) -> Producer:
         if self._producer is None or self._is_spent:
             self._is_spent = False
             self._producer = self._make({**properties(self.config), "error_cb": self._notice})
-        self._trouble = None
+        if self._trouble is not None and self._trouble.name() not in REFUSALS:
+            self._trouble = None  # a refused login is told once per try, and tries become rare
         return self._producer
 
     def _notice(self, error: KafkaError) -> None:
