@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
-from app.audit.recorder import Answer, Recorder, Routed, Rules
+from app.audit.recorder import Answer, Recorder, Rules
 from app.core.change import Entry, Resource, User
+from app.core.delivery import Addressee
 from app.core.finding import Finding
 from app.core.identity import EntryIds
+from app.core.noise import NoiseOptions, Reason, Routed
 from app.core.record import Record as RecordRules
 from app.core.redact import Redactor
 from app.core.review import Change, Review, decode
@@ -85,6 +87,7 @@ def make_rules(
     *,
     evaluate: Callable[[Change, Redactor], Sequence[Routed]] = nobody,
     redactor: Redactor | None = None,
+    noise: NoiseOptions | None = None,
     **record: Any,
 ) -> Rules:
     """The default rules; further keywords are those of `record` in the configuration."""
@@ -95,6 +98,7 @@ def make_rules(
         evaluate=evaluate,
         redactor=redactor or Redactor(KEY),
         cluster="test",
+        noise=noise or NoiseOptions(),
     )
 
 
@@ -114,8 +118,12 @@ class KeptRecords:
         return [read_entry(record.entry.body) for record in self.records]
 
 
-def make_recorder(journal: KeptRecords | None = None, rules: Rules | None = None) -> Recorder:
-    return Recorder(journal or KeptRecords(), rules or make_rules(), EntryIds(), lambda: 7)
+def make_recorder(
+    journal: KeptRecords | None = None,
+    rules: Rules | None = None,
+    on_quieted: Callable[[Reason], None] = lambda _reason: None,
+) -> Recorder:
+    return Recorder(journal or KeptRecords(), rules or make_rules(), EntryIds(), lambda: 7, on_quieted=on_quieted)
 
 
 def record(review: Review, rules: Rules | None = None) -> Entry | None:
@@ -154,9 +162,10 @@ def make_entry(*, at_milliseconds: int | None = None, **fields: Any) -> tuple[in
     return sequence, Entry(**{**defaults, **fields})
 
 
-def make_record(*sinks: str, finding: Finding | None = None, **fields: Any) -> Record:
+def make_record(*sinks: str | Addressee, finding: Finding | None = None, **fields: Any) -> Record:
     """A record for the journal; with sinks, it has a finding that they are to get."""
     sequence, entry = make_entry(**fields)
     told = finding or Finding(playbook="images", title="web changed")
-    findings = (FindingRow(0, finding_body(told), sinks),) if sinks else ()
+    addressees = tuple(Addressee(each) if isinstance(each, str) else each for each in sinks)
+    findings = (FindingRow(0, finding_body(told), addressees),) if sinks else ()
     return Record(entry_row(sequence, entry), findings)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from app.core.change import Actor, Entry, FieldChange, FindingSummary, Resource, User
+from app.core.delivery import Addressee
 from app.core.identity import EntryIds
 from app.core.job_report import FailedJob, blocks
 from app.core.playbook import FailedJobSituation, Playbooks, RoutedFinding
@@ -84,7 +85,10 @@ def record_of(
     """Return the entry of a failed Job with its findings; to be appended at once, so that ids keep their order."""
     sequence, entry_id = ids.next(int(now.timestamp() * 1000), random())
     entry = _entry(entry_id, now, failed, routed, rules)
-    findings = (FindingRow(i, finding_body(each.finding), tuple(each.sinks)) for i, each in enumerate(routed))
+    findings = (
+        FindingRow(ordinal, finding_body(each.finding), tuple(map(Addressee, each.sinks)))
+        for ordinal, each in enumerate(routed)
+    )
     return Record(entry_row(sequence, entry), tuple(findings))
 
 

@@ -15,9 +15,9 @@ import structlog
 
 from app.core.change import Entry, FieldChange, FindingSummary
 from app.core.diff import Delta
-from app.core.finding import Finding
 from app.core.identity import EntryIds
 from app.core.kinds import kind_of
+from app.core.noise import Noise, NoiseOptions, Reason, Routed, Verdict
 from app.core.redact import Redactor
 from app.core.review import Change, Review, interpret
 from app.store.encoding import entry_row, finding_body
@@ -29,22 +29,13 @@ _CROWD: Final = 32
 _LINGER_SECONDS: Final = 0.002
 """How many reviews are worked on together at most, and how long a crowd may take to gather."""
 
+_MS: Final = 1_000_000
+"""Nanoseconds of a millisecond."""
+
 _REMEMBERED_REVIEWS: Final = 4096
 _REMEMBERED_KINDS: Final = 4096
 _LONGEST_NAME: Final = 512
 """What is remembered between reviews comes from outside: nothing longer is kept."""
-
-
-class Routed(Protocol):
-    """A finding with the sinks that are to get it."""
-
-    @property
-    def finding(self) -> Finding:
-        """What a playbook says."""
-
-    @property
-    def sinks(self) -> Sequence[str]:
-        """Who is told."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +49,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     evaluate: Callable[[Change, Redactor], Sequence[Routed]]
     redactor: Redactor
     cluster: str
+    noise: NoiseOptions = NoiseOptions()
 
 
 class Journal(Protocol):
@@ -92,7 +84,8 @@ class _Seen(msgspec.Struct, eq=False):
 class Recorder:
     """Records reviews under the current rules. Belongs to one event loop.
 
-    `kinds` are those of custom resources, by group and plural, that earlier entries know.
+    `kinds` are those of custom resources, by group and plural, that earlier entries know. `on_quieted` is called for
+    each delivery that the rules on noise withhold or hold.
     """
 
     def __init__(
@@ -102,6 +95,7 @@ class Recorder:
         ids: EntryIds,
         random: Callable[[], int],
         kinds: Mapping[tuple[str, str], str] | None = None,
+        on_quieted: Callable[[Reason], None] = lambda _reason: None,
     ) -> None:
         self.rules = rules
         self._journal = journal
@@ -111,6 +105,8 @@ class Recorder:
         self._turn_since = 0.0
         self._turn: list[tuple[Callable[[], Review], asyncio.Future[Answer]]] = []
         self._kinds = dict(kinds or {})
+        self._noise = Noise()
+        self._on_quieted = on_quieted
 
     def record(self, read: Callable[[], Review]) -> Awaitable[Answer]:
         """Read a review and append what it says, once per review uid; raises what `read` raises.
@@ -168,6 +164,7 @@ class Recorder:
 
     def _settle(self, uid: str, seen: _Seen, entry_id: str, result: Result) -> None:
         if result in ("lost", "fault"):
+            self._noise.clear()  # nothing may be withheld because of an entry that does not exist
             entry_id = ""
             self._seen.pop(uid, None)
         seen.result, seen.entry_id = result, entry_id
@@ -179,6 +176,7 @@ class Recorder:
         try:
             return self._record_of(review)
         except RecursionError:
+            self._noise.clear()
             truncated = _without_objects(review)
             seen.waiting = [(truncated, future) for _, future in seen.waiting]
             return self._record_of(truncated)
@@ -189,16 +187,31 @@ class Recorder:
         change = self._interpret(review)
         redactor = rules.redactor if change.operation == "UPDATE" else rules.redactor.for_one_review()
         routed = () if change.dry_run else rules.evaluate(change, redactor)
+        now = time.time_ns()
+        story = "" if change.dry_run or routed else self._noise.notice(change, review.request, rules.noise, now // _MS)
         if not routed and not rules.selects(change):
             return None
         deltas = self._recorded_deltas(change, bool(routed), rules)
-        now = time.time_ns()
-        sequence, entry_id = self._ids.next(now // 1_000_000, self._random())
+        sequence, entry_id = self._ids.next(now // _MS, self._random())
         entry = _entry(entry_id, now, review.request.uid, change, deltas, routed, redactor, rules.cluster)
-        findings = tuple(
-            FindingRow(ordinal, finding_body(each.finding), tuple(each.sinks)) for ordinal, each in enumerate(routed)
+        if routed:
+            verdict = self._noise.judge(change, review.request, routed, entry_id, rules.noise, now // _MS)
+            return entry_id, self._told_record(sequence, entry, routed, verdict)
+        if story:
+            entry = msgspec.structs.replace(entry, story=story)
+        return entry_id, Record(entry_row(sequence, entry))
+
+    def _told_record(self, sequence: int, entry: Entry, routed: Sequence[Routed], verdict: Verdict) -> Record:
+        entry = msgspec.structs.replace(
+            entry, repeat_of=verdict.repeat_of or msgspec.UNSET, story=verdict.story or msgspec.UNSET
         )
-        return entry_id, Record(entry_row(sequence, entry), findings)
+        findings = tuple(
+            FindingRow(ordinal, finding_body(each.finding), addressees)
+            for ordinal, (each, addressees) in enumerate(zip(routed, verdict.addressees, strict=True))
+        )
+        for reason in verdict.quieted:
+            self._on_quieted(reason)
+        return Record(entry_row(sequence, entry), findings)
 
     def _interpret(self, review: Review) -> Change:
         change = interpret(review, self._kinds)

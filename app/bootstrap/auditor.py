@@ -54,6 +54,7 @@ class Auditor:
             backbone.ids,
             backbone.random,
             await backbone.journal.call(custom_kinds),
+            lambda reason: self.metrics.deliveries_quieted.labels(reason).inc(),
         )
         await backbone.employ_sinks()
         self.namespaces.follow(wanted=backbone.config.current.wants_namespace_labels)
@@ -139,6 +140,7 @@ class Auditor:
             evaluate=evaluate,
             redactor=self.backbone.redactor(config),
             cluster=cluster,
+            noise=config.global_config.noise,
         )
 
     def _check_certificate(self) -> Check:

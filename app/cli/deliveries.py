@@ -29,7 +29,9 @@ def _require_choice(ids: list[int] | None, sink: str, every: bool) -> None:
 
 @deliveries_app.command("list")
 def list_command(
-    state: Annotated[DeliveryState | None, typer.Option("--state", help="pending, delivered or dead.")] = None,
+    state: Annotated[
+        DeliveryState | None, typer.Option("--state", help="pending, delivered, dead or withheld.")
+    ] = None,
     sink: SinkOption = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
     output: OutputOption = "table",

@@ -49,7 +49,7 @@ _STEP: Final = re.compile(r"\.?[^.\[\]]+(?:\[(?:[^\]\\]|\\.)*\])*|\[(?:[^\]\\]|\
 """A step of a written path with the brackets that follow it."""
 
 _OPERATION_STYLES: Final = {"CREATE": "green", "UPDATE": "yellow", "DELETE": "red", "CONNECT": "magenta"}
-_STATE_STYLES: Final = {"pending": "yellow", "delivered": "green", "dead": "bold red"}
+_STATE_STYLES: Final = {"pending": "yellow", "delivered": "green", "dead": "bold red", "withheld": "dim"}
 
 
 def console() -> Console:
@@ -197,6 +197,8 @@ def entry_details(entry: Entry, findings: Sequence[Finding], deliveries: Sequenc
         "groups": ", ".join(entry.user.groups),
         "how": " ".join(part for part in (entry.field_manager, entry.actor.manager_operation) if part),
         "from": " on node ".join(part for part in (entry.actor.pod, entry.actor.node) if part),
+        "repeats": entry.repeat_of or "",
+        "follows": entry.story or "",
         "note": "the review was too large to be read whole" if entry.truncated is True else "",
     }
     for name, value in rows.items():
@@ -249,7 +251,9 @@ def deliveries_table(deliveries: Sequence[Delivery]) -> Table:
     """Return deliveries as a table, one line each."""
     now = datetime.now(UTC)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("DELIVERY", "AGE", "SINK", "STATE", "ATTEMPTS", "FINDING", "LAST ERROR"):
+    # Who is not told has no error, but a reason.
+    why = "REASON" if any(delivery.state == "withheld" for delivery in deliveries) else "LAST ERROR"
+    for header in ("DELIVERY", "AGE", "SINK", "STATE", "ATTEMPTS", "FINDING", why):
         table.add_column(header, no_wrap=header in {"DELIVERY", "AGE", "STATE"}, overflow="fold")
     for delivery in deliveries:
         table.add_row(

@@ -18,9 +18,11 @@ from app.config.yaml_lines import Document, YamlError, parse
 from app.core.actions import JsonChangeTracker
 from app.core.nearest import nearest
 from app.core.playbook import TRACKER
+from app.core.raw import at
 
 PLAYBOOKS: Final = "customPlaybooks"
 SINKS: Final = "sinksConfig"
+EXCEPTED: Final = ("globalConfig", "noise", "except_sinks")
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -107,13 +109,22 @@ def _name_complaints(value: Any, written: Any) -> Iterator[Complaint]:
             yield Complaint(path, f"another sink is already named {name!r}")
         if name.startswith(f"{TRACKER}:"):
             yield Complaint(path, f"names that begin with {TRACKER}: are kept for the sinks of that action")
-    for index, playbook in _items(value, PLAYBOOKS):
-        sinks = playbook.get("sinks")
-        for position, name in enumerate(sinks if isinstance(sinks, list) else ()):
-            if isinstance(name, str) and name not in seen:
-                declared = f"there are {', '.join(shown.values())}" if seen else f"{SINKS} has none"
-                near = shown.get(nearest(name, seen), "")
-                yield Complaint((PLAYBOOKS, index, "sinks", position), f"no sink is named {name!r}: {declared}", near)
+    for path, name in _names_of_sinks(value):
+        if name not in seen:
+            declared = f"there are {', '.join(shown.values())}" if seen else f"{SINKS} has none"
+            yield Complaint(path, f"no sink is named {name!r}: {declared}", shown.get(nearest(name, seen), ""))
+
+
+def _names_of_sinks(value: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the names by which sinks are meant elsewhere than where they are declared."""
+    lists: list[tuple[KeyPath, Any]] = [
+        ((PLAYBOOKS, index, "sinks"), each.get("sinks")) for index, each in _items(value, PLAYBOOKS)
+    ]
+    lists.append((EXCEPTED, at(value, *EXCEPTED)))
+    for path, names in lists:
+        for position, name in enumerate(names if isinstance(names, list) else ()):
+            if isinstance(name, str):
+                yield (*path, position), name
 
 
 def _tracker_complaints(config: Config) -> Iterator[Complaint]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from app.core.actions import JsonChangeTracker
 from app.core.facts import NAMESPACE_LABELS, NamespaceLabels, unknown_namespaces
 from app.core.fields import FieldPattern
+from app.core.noise import NoiseOptions
 from app.core.playbook import Playbook, Playbooks, trackers
 from app.core.record import Record
 from app.core.triggers import JOB_FAILURE, ObjectTrigger
@@ -77,6 +78,11 @@ class GlobalConfig(_Section):
         BeforeValidator(_or_defaults, json_schema_input_type=Redact | None),
         Field(description="What else is secret."),
     ] = Redact()
+    noise: Annotated[
+        NoiseOptions,
+        BeforeValidator(_or_defaults, json_schema_input_type=NoiseOptions | None),
+        Field(description="What is not told, or told together, since it says nothing new."),
+    ] = NoiseOptions()
 
 
 class Config(_Section):

@@ -80,6 +80,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     read from the cluster, and nobody in particular did it: `user` is empty. `patch` is RFC 6902 and turns the recorded
     old state into the new one; `object` is kept instead for CREATE, DELETE, CONNECT and FAILED. All values are redacted
     already.
+
+    `repeat_of` is the id of the entry of the same change, where the API server asked again; `story` that of the change
+    because of which a controller made this one. Both are set only where a sink was told of that entry.
     """
 
     id: str
@@ -99,3 +102,5 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     object: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     truncated: bool | msgspec.UnsetType = msgspec.UNSET
     review_uid: str = ""
+    repeat_of: str | msgspec.UnsetType = msgspec.UNSET
+    story: str | msgspec.UnsetType = msgspec.UNSET

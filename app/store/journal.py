@@ -24,6 +24,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import msgspec
 import structlog
 
+from app.core.delivery import Addressee
 from app.store.database import FILE_NAME, StoreError, Synchronous, connect_writer, locked
 
 logger = structlog.get_logger(__name__)
@@ -38,6 +39,10 @@ _ROWS: Final = 64
 
 _COLUMNS: Final = 7
 _INSERT: Final = "INSERT INTO entries (seq, kind, namespace, name, username, operation, body) VALUES "
+_DELIVERY: Final = """
+    INSERT INTO deliveries (seq, ordinal, sink, state, created_at, updated_at, next_attempt_at, last_error, fold)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 _RETRY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 _REFUSALS: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
@@ -56,11 +61,16 @@ class EntryRow(msgspec.Struct, frozen=True):
 
 
 class FindingRow(msgspec.Struct, frozen=True):
-    """A row of `findings`, with the sinks that are to get it."""
+    """A row of `findings`, with the sinks that are to get it, or would be if that were not withheld."""
 
     ordinal: int
     body: bytes
-    sinks: tuple[str, ...]
+    addressees: tuple[Addressee, ...]
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The sinks that are to get it."""
+        return tuple(each.sink for each in self.addressees if not each.withheld)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -423,16 +433,16 @@ def _insertion(rows: int) -> str:
 
 
 def _insert_findings(connection: sqlite3.Connection, record: Record) -> set[str]:
-    """Insert the findings of one record and a due delivery for each of their sinks; return the sinks."""
-    seq, random, sinks = record.entry.seq, record.entry.random, set()
+    """Insert the findings of one record and a delivery for each of their sinks; return the sinks that are told."""
+    seq, random, sinks = record.entry.seq, record.entry.random, set[str]()
     now = time.time_ns() // 1_000_000
     for finding in record.findings:
         connection.execute("INSERT INTO findings VALUES (?, ?, ?, ?)", (seq, finding.ordinal, random, finding.body))
-        for sink in finding.sinks:
-            connection.execute(
-                "INSERT INTO deliveries (seq, ordinal, sink, state, created_at, updated_at, next_attempt_at)"
-                " VALUES (?, ?, ?, 'pending', ?, ?, ?)",
-                (seq, finding.ordinal, sink, now, now, now),
-            )
-            sinks.add(sink)
+        sinks.update(finding.sinks)
+        connection.executemany(_DELIVERY, [(seq, finding.ordinal, *_row(each, now)) for each in finding.addressees])
     return sinks
+
+
+def _row(addressee: Addressee, now: int) -> tuple[str, str, int, int, int, str, str]:
+    state = "withheld" if addressee.withheld else "pending"
+    return addressee.sink, state, now, now, max(now, addressee.after), addressee.withheld, addressee.fold

@@ -82,6 +82,13 @@ class Metrics:
             buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60),
             registry=r,
         )
+        self.deliveries_quieted = Counter(
+            "kubewitness_deliveries_quieted",
+            "Deliveries that the rules on noise kept back. reason: repeat (the same change was told), rollout (it"
+            " follows from a change that was told), flapping (it is told later, together with others).",
+            ["reason"],
+            registry=r,
+        )
         self.queue_pending = Gauge("kubewitness_deliveries_pending", "Deliveries not yet made.", ["sink"], registry=r)
         self.queue_dead = Gauge("kubewitness_deliveries_dead", "Deliveries that were given up.", ["sink"], registry=r)
         self.queue_age = Gauge(

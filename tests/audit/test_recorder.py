@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
-from app.audit.recorder import Recorder, Routed
+from app.audit.recorder import Recorder
 from app.core.change import FindingSummary
 from app.core.finding import Finding, Severity
 from app.core.identity import sequence_of
+from app.core.noise import NoiseOptions, Routed
 from app.core.redact import Redactor
 from app.core.review import Change, Review, decode
 from app.store.encoding import read_finding
@@ -297,3 +299,91 @@ async def test_an_object_is_redacted_once_for_its_entry_and_its_findings() -> No
     await recorded(make_review(operation="CREATE", oldObject=None, object={"data": {"a": "x"}}), evaluate=evaluate)
 
     assert shown[0] is shown[1]
+
+
+def scaled(uid: str, *, replicas: int = 3) -> Review:
+    """A review of a Deployment that has a uid."""
+    old, new = ({"metadata": {"name": "web", "uid": "d"}, "spec": {"replicas": each}} for each in (1, replicas))
+    return make_review(uid=uid, oldObject=old, object=new)
+
+
+def replica_set(uid: str) -> Review:
+    """A review of what the deployment-controller makes of it."""
+    document = {"metadata": {"name": "web-1", "uid": "r", "ownerReferences": [{"uid": "d"}]}}
+    controller = {"username": "system:serviceaccount:kube-system:deployment-controller"}
+    fields = about("ReplicaSet", "replicasets", "apps", name="web-1", operation="CREATE", userInfo=controller)
+    return make_review(uid=uid, object=document, oldObject=None, **fields)
+
+
+async def heard(*reviews: Review, journal: KeptRecords | None = None, **rules: Any) -> KeptRecords:
+    journal = journal or KeptRecords()
+    recorder = make_recorder(journal, make_rules(**{"evaluate": tells("slack"), **rules}))
+    for review in reviews:
+        await sent(recorder, review)
+    return journal
+
+
+def withheld(journal: KeptRecords) -> list[str]:
+    return [each.withheld for record in journal.records for row in record.findings for each in row.addressees]
+
+
+async def test_a_change_that_is_reviewed_again_is_recorded_and_not_told_again() -> None:
+    journal = await heard(scaled("a"), scaled("b"))
+
+    first, second = journal.entries
+    assert (first.repeat_of, second.repeat_of) == (msgspec.UNSET, first.id)
+    assert second.findings == first.findings
+    assert withheld(journal) == ["", f"the same change as entry {first.id}"]
+
+
+async def test_what_follows_from_a_change_is_recorded_with_it_and_not_told() -> None:
+    journal = await heard(scaled("a"), replica_set("b"))
+
+    first, second = journal.entries
+    assert (first.story, second.story) == (msgspec.UNSET, first.id)
+    assert withheld(journal) == ["", f"follows from entry {first.id} (Deployment/shop/web)"]
+
+
+async def test_what_follows_from_a_change_is_recorded_with_it_where_no_playbook_speaks_of_it() -> None:
+    def evaluate(change: Change, _redactor: Redactor) -> Sequence[Routed]:
+        return [Told(FINDING, ["slack"])] if change.resource.kind == "Deployment" else []
+
+    journal = await heard(scaled("a"), replica_set("b"), evaluate=evaluate)
+
+    first, second = journal.entries
+    assert second.story == first.id
+
+
+async def test_of_a_change_that_was_lost_nothing_is_withheld() -> None:
+    journal = await heard(scaled("a"), scaled("b"), replica_set("c"), journal=KeptRecords("lost", "lost"))
+
+    assert withheld(journal) == ["", "", ""]
+
+
+async def test_of_a_change_that_met_a_fault_nothing_is_withheld() -> None:
+    journal = await heard(scaled("a"), scaled("b"), journal=BrokenJournal())
+
+    assert withheld(journal) == ["", ""]
+
+
+async def test_a_dry_run_is_no_attempt_at_a_change() -> None:
+    dry = scaled("a")
+    dry = Review(msgspec.structs.replace(dry.request, dry_run=True))
+
+    assert withheld(await heard(dry, scaled("b"))) == [""]
+
+
+async def test_noise_is_told_where_that_is_wanted() -> None:
+    noise = NoiseOptions(repeats=False, rollouts=False, flapping=False)
+
+    assert withheld(await heard(scaled("a"), scaled("b"), replica_set("c"), noise=noise)) == ["", "", ""]
+
+
+async def test_what_is_not_told_is_counted_by_reason() -> None:
+    counted: list[str] = []
+    recorder = make_recorder(rules=make_rules(evaluate=tells("slack", "mail")), on_quieted=counted.append)
+
+    for review in (scaled("a"), scaled("b"), replica_set("c")):
+        await sent(recorder, review)
+
+    assert counted == ["repeat", "repeat", "rollout", "rollout"]

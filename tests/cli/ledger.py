@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from app.core.change import Actor, Entry, FieldChange, FindingSummary, Resource, User
-from app.core.delivery import Settlement
+from app.core.delivery import Addressee, Settlement
 from app.core.finding import DiffBlock, Finding
 from app.core.identity import EntryIds
 from app.store.deliveries import DeliveryQueue
@@ -158,7 +158,7 @@ async def _append(
         findings=(FindingSummary(finding.playbook, finding.title, finding.severity.value),) if sinks else (),
         **{"user": User(username="alice", groups=("dev", "ops")), "cluster": "prod", **fields},
     )
-    findings = (FindingRow(0, finding_body(finding), sinks),) if sinks else ()
+    findings = (FindingRow(0, finding_body(finding), tuple(map(Addressee, sinks))),) if sinks else ()
     assert await journal.append(Record(entry_row(sequence, entry), findings)) == "recorded"
     return entry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from app.core.delivery import Addressee
+from tests.builders import make_record
 from tests.cli.commands import kubewitness, lines
 from tests.cli.ledger import write_ledger
+from tests.store.observed import opened
 
 
 @pytest.fixture
@@ -36,6 +40,16 @@ def test_the_list_is_a_table_with_one_line_for_each_delivery_newest_first(data: 
         "2         0s   file  delivered  1         web changed",
         "1         0s   hook  dead       1         web changed  hook.example answered 410 Gone",
     ]
+
+
+async def test_who_was_not_told_is_listed_with_the_reason(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data") as (journal, _):
+        await journal.append(make_record("mail", Addressee("slack", withheld="the same change as entry e1")))
+
+    header, only = await asyncio.to_thread(lines, tmp_path / "data", "deliveries", "list", "--state", "withheld")
+
+    assert header.split() == ["DELIVERY", "AGE", "SINK", "STATE", "ATTEMPTS", "FINDING", "REASON"]
+    assert only.endswith("slack  withheld  0         web changed  the same change as entry e1")
 
 
 def test_json_and_yaml_say_the_same(data: Path) -> None:

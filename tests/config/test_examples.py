@@ -332,6 +332,7 @@ def test_the_full_example_has_every_option() -> None:
         "CustomResourceTrigger", "ActionItem", "ResourceBabysitter", "CreateFinding", "CustomiseFinding",
         "JsonChangeTracker", "JobEventsEnricher", "JobPodEnricher", "Record", "GlobalConfig", "Redact", "StdoutConfig",
         "Activity", "ActivityHours", "MuteInterval", "Grouping", "NotificationMode", "SummaryMode", "RegularMode",
+        "NoiseOptions", "Flapping",
     )  # fmt: skip
     text = (FOLDER / "full.yaml").read_text()
 

@@ -8,6 +8,7 @@ import pytest
 from app.config.file import load, read
 from app.config.model import Config
 from app.config.problems import ConfigError, Problem
+from app.core.noise import NoiseOptions
 
 PLAYBOOK = """
 customPlaybooks:
@@ -176,6 +177,28 @@ def test_a_playbook_that_names_an_undeclared_sink_is_an_error() -> None:
 
     assert only.message == "no sink is named 'lgos': there are logs"
     assert (only.line, only.column, only.suggestion) == (7, 11, "logs")
+
+
+def test_an_undeclared_sink_that_noise_is_to_spare_is_an_error() -> None:
+    text = "globalConfig:\n  noise:\n    except_sinks: [logs, lgos]\nsinksConfig: [{stdout_sink: {name: logs}}]\n"
+
+    only = problem(text)
+
+    assert only.message == "no sink is named 'lgos': there are logs"
+    assert (only.line, only.column, only.suggestion) == (3, 26, "logs")
+
+
+@pytest.mark.parametrize(
+    ("flapping", "line"),
+    [("{after: 0}", 3), ("{hold_seconds: 1}", 3), ("often", 3), ("{afterwards: 3}", 3)],
+)
+def test_noise_that_cannot_be_kept_down_so_is_an_error(flapping: str, line: int) -> None:
+    assert problem(f"globalConfig:\n  noise:\n    flapping: {flapping}\n").line == line
+
+
+@pytest.mark.parametrize("text", ["globalConfig: {noise: }", "globalConfig: {noise: {flapping: true}}", "{}"])
+def test_noise_is_kept_down_unless_told_otherwise(text: str) -> None:
+    assert read(text.encode(), "c.yaml", {}).global_config.noise == NoiseOptions()
 
 
 def test_two_sinks_with_one_name_are_an_error() -> None:

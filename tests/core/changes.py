@@ -13,13 +13,18 @@ from app.core.finding import Finding
 from app.core.kinds import BY_NAME
 from app.core.playbook import Playbook, Playbooks, RoutedFinding
 from app.core.redact import Redactor
-from app.core.review import Change, decode, interpret
+from app.core.review import Change, Review, decode, interpret
 
 RECORDED = Path(__file__).parent.parent / "data" / "reviews-k8s-1.20"
 REDACTOR = Redactor(b"k" * 32)
 
 
-def change(
+def change(operation: str = "UPDATE", kind: str = "Deployment", **options: Any) -> Change:
+    """What `review` says."""
+    return interpret(review(operation, kind, **options))
+
+
+def review(
     operation: str = "UPDATE",
     kind: str = "Deployment",
     *,
@@ -36,7 +41,7 @@ def change(
     group: str | None = None,
     version: str = "v1",
     resource: str | None = None,
-) -> Change:
+) -> Review:
     known = BY_NAME.get(kind.lower())
     group = group if group is not None else known.groups[0] if known else "example.com"
     metadata = {"name": name, "labels": labels or {}, "annotations": annotations or {}}
@@ -61,7 +66,7 @@ def change(
         "object": document(_default(operation, new, "DELETE")),
         "options": {"fieldManager": manager},
     }
-    return interpret(decode(json.dumps({"request": request}).encode()))
+    return decode(json.dumps({"request": request}).encode())
 
 
 def _rest(body: dict[str, Any]) -> dict[str, Any]:

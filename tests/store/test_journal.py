@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from app.core.delivery import Addressee
 from app.core.identity import first_sequence_at
 from app.store.database import FILE_NAME, IncompatibleSchemaError, JournalInUseError, StoreError
 from app.store.journal import Appended, Journal, Record
@@ -78,6 +79,29 @@ async def test_a_record_brings_its_findings_and_due_deliveries_in_the_same_trans
     rows = await journal.call(lambda c: c.execute("SELECT sink, state, attempts FROM deliveries").fetchall())
     assert sorted(rows) == [("mail", "pending", 0), ("slack", "pending", 0)]
     assert woken == [frozenset({"slack", "mail"})]
+
+
+async def test_a_delivery_that_is_withheld_says_why_and_wakes_nobody(journal: Journal) -> None:
+    woken: list[frozenset[str]] = []
+    journal.on_deliveries = woken.append
+
+    await journal.append(make_record("mail", Addressee("slack", withheld="the same change as entry e1")))
+
+    rows = await journal.call(lambda c: c.execute("SELECT sink, state, last_error FROM deliveries").fetchall())
+    assert sorted(rows) == [("mail", "pending", ""), ("slack", "withheld", "the same change as entry e1")]
+    assert woken == [frozenset({"mail"})]
+
+
+async def test_a_delivery_that_is_held_is_due_later_with_its_fold(journal: Journal) -> None:
+    later = 4_000_000_000_000
+
+    await journal.append(make_record(Addressee("slack", fold="f", after=later), Addressee("mail", fold="f", after=1)))
+
+    query = "SELECT sink, state, fold, next_attempt_at - created_at FROM deliveries ORDER BY sink"
+    mail, slack = await journal.call(lambda c: c.execute(query).fetchall())
+    assert mail == ("mail", "pending", "f", 0)
+    assert slack[:3] == ("slack", "pending", "f")
+    assert slack[3] > later / 2
 
 
 async def test_a_commit_that_takes_longer_than_the_budget_is_pending_and_written_later(tmp_path: Path) -> None:

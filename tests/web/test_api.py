@@ -194,7 +194,7 @@ async def test_what_cannot_be_read_is_told_in_one_sentence(
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("/api/v1/deliveries?state=broken", "state takes pending, delivered or dead"),
+        ("/api/v1/deliveries?state=broken", "state takes pending, delivered, dead or withheld"),
         ("/api/v1/deliveries?kind=Pod", "there is no parameter 'kind': there are cursor, limit, sink, state"),
         ("/api/v1/entries/x", "entry_id takes the id of an entry, a UUID as `id` of a list shows it"),
         ("/api/v1/entries/01910000-0000-7000-8000-000000000001?a", "there is no parameter 'a': there are none"),

@@ -1,0 +1,78 @@
+"""Flapping: the same fields of an object changed back and forth."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.core.recent import Recent
+from app.core.sighting import Sighting, fingerprint
+
+_MOST: Final = 16_384
+_LONGEST_HISTORY: Final = 16
+_LEAST_HOLD: Final = 2_000
+"""Milliseconds before its end in which a hold takes nothing in: what comes then might be written too late for it."""
+
+
+class Flapping(BaseModel):
+    """When changes that bring the same fields back to a value that they had are told together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    after: Annotated[
+        int, Field(ge=1, lt=_LONGEST_HISTORY, description="How many changes of the same fields are told at once.")
+    ] = 2
+    window_seconds: Annotated[int, Field(ge=1, le=86_400, description="How long a change counts.")] = 600
+    hold_seconds: Annotated[
+        int,
+        Field(ge=3, le=86_400, description="For how long further ones are gathered, to be told as one with a count."),
+    ] = 60
+
+
+class Hold(NamedTuple):
+    """Until when a change is held, in milliseconds, and what stands for the fields that it is held with."""
+
+    until: int
+    key: bytes
+
+
+class _Fields(NamedTuple):
+    """The last changes of the same fields: when, from which state, to which; and the end of the last hold."""
+
+    history: tuple[tuple[int, bytes, bytes], ...] = ()
+    until: int = 0
+
+
+class Flaps:
+    """Remembers which states the fields of objects had. Bounded in number; it keeps no values."""
+
+    def __init__(self) -> None:
+        self._fields: Recent[bytes, _Fields] = Recent(_MOST)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._fields.clear()
+
+    def hold(self, seen: Sighting, options: Flapping) -> Hold | None:
+        """Return until when to hold a change that is about to be told, None where it is to be told at once.
+
+        While changes of the fields are held, further ones are, whatever they bring: what is told last is the newest.
+        """
+        if seen.change.operation != "UPDATE" or not seen.paths or not (seen.uid or seen.place):
+            return None
+        key = fingerprint([seen.uid or seen.place.hex(), seen.paths])
+        known = self._fields.get(key) or _Fields()
+        recent = [each for each in known.history if seen.at - each[0] < options.window_seconds * 1000]
+        old, new = seen.states
+        flaps = len(recent) >= options.after and any(new in each[1:] for each in recent)
+        until = _until(known.until, seen.at, options.hold_seconds * 1000, flaps=flaps)
+        self._fields.put(key, _Fields((*recent[1 - _LONGEST_HISTORY :], (seen.at, old, new)), until))
+        return Hold(until, key) if until > seen.at else None
+
+
+def _until(until: int, at: int, hold: int, *, flaps: bool) -> int:
+    """Return the end of the hold that runs, or of a new one where the change flaps; else one that is past."""
+    if _LEAST_HOLD <= until - at <= hold:
+        return until
+    return at + hold if flaps or until > at else 0
