@@ -29,6 +29,8 @@ sinksConfig:
 - webhook_sink: {name: other, url: "http://localhost/%s"}
 """
 
+LINKS = "globalConfig: {console_url: '%s'}"
+
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -127,6 +129,20 @@ async def test_a_sink_whose_options_stay_is_kept_when_the_configuration_changes(
         assert auditor.backbone._sinks["other"] is not before["other"]
         assert auditor.backbone.dispatcher._running["same"][0] is employed["same"]
         assert auditor.backbone.dispatcher._running["other"][0] is not employed["other"]
+
+
+async def test_links_lead_to_where_the_configuration_in_effect_says(tmp_path: Path, certificates: Path) -> None:
+    async with running(tmp_path, certificates, LINKS % "https://one.example/witness/") as auditor:
+        link, file = auditor.backbone._link, tmp_path / "config.yaml"
+        assert link("e1") == "https://one.example/witness/entries/e1"
+
+        file.write_text(LINKS % "https://two.example")
+        await auditor.backbone.config.refresh()
+        assert link("e1") == "https://two.example/entries/e1"
+
+        file.write_text("{}")
+        await auditor.backbone.config.refresh()
+        assert link("e1") == ""
 
 
 @pytest.mark.parametrize("name", ["config", "certificate", "retention", "queue", "admission listener"])

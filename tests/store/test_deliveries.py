@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -12,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from app.core.change import Entry
-from app.core.delivery import Delivery, DeliveryState, Settlement
+from app.core.change import Entry, FieldChange
+from app.core.delivery import Delivery, DeliveryState, Memory, Settlement
 from app.core.finding import Finding, Severity, TextBlock
 from app.store import deliveries as deliveries_module
 from app.store.database import StoreError, connect_reader
 from app.store.deliveries import (
     DeliveryQueue,
     deliveries_of,
+    forget_memories,
     list_deliveries,
     purge,
     queue_state,
@@ -287,6 +289,139 @@ async def test_the_state_of_the_queue_is_told_by_sink(journal: Journal, queue: D
     assert [(sink, pending, dead) for sink, pending, dead, _age in states] == [("mail", 1, 1), ("slack", 0, 1)]
     assert states[0][3] >= 3600
     assert states[1][3] == 0
+
+
+async def fold(journal: Journal, fold: str, *ids: int) -> None:
+    await journal.call(
+        lambda c: c.executemany("UPDATE deliveries SET fold = ? WHERE id = ?", [(fold, each) for each in ids]).rowcount
+    )
+
+
+async def test_what_has_the_same_fold_is_claimed_as_the_last_of_them(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack", count=5)
+    await fold(journal, "flap", 1, 3, 5)
+
+    result = await queue.claim("slack", limit=2, lease=MINUTE)
+
+    assert [[each.id for each in claimed.every] for claimed in result.deliveries] == [[1, 3, 5], [2]]
+    folded = result.deliveries[0].notification.folded
+    assert folded is not None
+    assert (folded.count, folded.since) == (3, "2026-01-02T03:04:05.000000Z")
+    assert await claimed_ids(queue, "slack") == [4]
+
+
+async def test_of_a_fold_only_what_is_due_is_claimed_and_only_for_its_sink(
+    journal: Journal, queue: DeliveryQueue
+) -> None:
+    await filled(journal, "slack", "mail", count=2)
+    await fold(journal, "flap", 1, 2, 3, 4)
+    due = datetime.now(UTC) + MINUTE
+    await queue.claim("slack", limit=1, lease=MINUTE)
+    await queue.settle([Settlement(id=1, state="pending"), Settlement(id=3, state="pending", next_attempt_at=due)])
+
+    (claimed,) = (await queue.claim("slack", limit=5, lease=MINUTE)).deliveries
+
+    assert [each.id for each in claimed.every] == [1]
+
+
+async def test_a_claim_leases_a_bounded_number(
+    journal: Journal, queue: DeliveryQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries_module, "MOST_TOLD_TOGETHER", 3)
+    await filled(journal, "slack", count=6)
+    await fold(journal, "flap", 1, 2, 3, 4, 5)
+
+    assert await claimed_ids(queue, "slack") == [3]
+    assert await claimed_ids(queue, "slack") == [5, 6]
+
+
+async def test_a_light_claim_leaves_out_what_only_its_own_message_needs(journal: Journal, queue: DeliveryQueue) -> None:
+    finding = Finding(playbook="p", title="t", blocks=(TextBlock(text="long"),))
+    change = FieldChange("spec.replicas", "replace", 1, 3)
+    await journal.append(make_record("slack", finding=finding, changes=(change,), labels={"app": "web"}))
+
+    (claimed,) = (await queue.claim("slack", limit=5, lease=MINUTE, whole=False)).deliveries
+    whole = await queue.whole(claimed)
+
+    light = claimed.notification
+    assert (light.finding.blocks, light.entry.changes, light.entry.labels) == ((), (), {"app": "web"})
+    assert whole is not None
+    assert (whole.notification.finding, whole.notification.entry.changes) == (finding, (change,))
+    assert whole.notification.attempt == light.attempt == 1
+
+
+async def test_the_backlog_is_what_is_due(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack", count=5)
+    await queue.claim("slack", limit=1, lease=MINUTE)
+
+    assert [await queue.backlog("slack", most) for most in (3, 100)] == [3, 4]
+    assert await queue.backlog("mail", 100) == 0
+
+
+async def test_what_is_withheld_says_why_and_was_no_attempt(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack")
+
+    await settled(queue, "withheld", error="number 1 of the first 3")
+
+    (delivery,) = listed(journal, state="withheld")
+    assert (delivery.attempts, delivery.last_error) == (0, "number 1 of the first 3")
+    assert await claimed_ids(queue, "slack") == []
+
+
+async def test_what_is_held_gets_a_fold(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack", count=2)
+    await queue.claim("slack", limit=2, lease=MINUTE)
+
+    await queue.settle([Settlement(id=each, state="pending", fold="group:x") for each in (1, 2)])
+
+    (claimed,) = (await queue.claim("slack", limit=5, lease=MINUTE)).deliveries
+    assert ([each.id for each in claimed.every], claimed.fold) == ([1, 2], "group:x")
+
+
+async def test_memories_are_written_with_the_settlements_or_not_at_all(journal: Journal, queue: DeliveryQueue) -> None:
+    memory = Memory(key="k", body=b"1", expires_at=datetime.now(UTC) + MINUTE)
+    await filled(journal, "slack")
+    with pytest.raises(sqlite3.IntegrityError):
+        await queue.settle([Settlement(id=1, state="lost")], sink="slack", memories=[memory])  # type: ignore[arg-type]  # what the table refuses
+    assert await queue.recall("slack", ["k"]) == {}
+
+    await queue.settle([Settlement(id=1, state="delivered")], sink="slack", memories=[memory])
+
+    assert await queue.recall("slack", ["k", "other"]) == {"k": b"1"}
+    assert await queue.recall("mail", ["k"]) == {}
+
+
+async def test_memories_are_forgotten_when_they_expire(journal: Journal, queue: DeliveryQueue) -> None:
+    now = datetime.now(UTC)
+    memories = [Memory(key=key, body=b"", expires_at=now + wait) for key, wait in (("a", MINUTE), ("b", 3 * MINUTE))]
+    await queue.settle([], sink="slack", memories=memories)
+
+    assert await journal.call(lambda c: forget_memories(c, now + 2 * MINUTE)) == 1
+    assert await queue.recall("slack", ["a", "b"]) == {"b": b""}
+
+
+PLANS = [
+    (
+        deliveries_module._FOLD,
+        ("slack", "f", 1, 9),
+        "SEARCH deliveries USING INDEX deliveries_fold (sink=? AND fold=?)",
+    ),
+    (deliveries_module._BACKLOG, ("slack", 1, 9), "SEARCH d USING INDEX deliveries_due (sink=? AND next_attempt_at<?)"),
+    (deliveries_module._READ, (1,), "SEARCH d USING INTEGER PRIMARY KEY"),
+    (deliveries_module._RECALL, ("slack", "k"), "SEARCH sink_memory USING PRIMARY KEY (sink=? AND key=?)"),
+    ("DELETE FROM sink_memory WHERE expires_at <= ?", (1,), "USING COVERING INDEX sink_memory_expired (expires_at<?)"),
+]
+
+
+@pytest.mark.parametrize(("query", "parameters", "expected"), PLANS)
+async def test_every_step_of_a_delivery_uses_an_index_and_sorts_nothing(
+    journal: Journal, query: str, parameters: tuple[object, ...], expected: str
+) -> None:
+    rows = await journal.call(lambda c: c.execute(f"EXPLAIN QUERY PLAN {query}", parameters).fetchall())
+
+    plan = "; ".join(row[3] for row in rows)
+    assert expected in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_a_folder_without_a_journal_is_named(tmp_path: Path) -> None:
