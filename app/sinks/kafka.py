@@ -7,6 +7,7 @@ import contextlib
 import functools
 import logging
 import re
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -49,6 +50,7 @@ _HEADER_BYTES: Final = 700
 _TOPIC: Final = r"^[A-Za-z0-9._-]{1,249}$"
 # The library gives a message up by itself a moment before: then its reason is known.
 _AFTER_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.1
 _CLOSING_SECONDS: Final = 0.5
 
 
@@ -161,22 +163,31 @@ class KafkaSink(Sink[KafkaConfig]):
         try:
             producer = self._connected()
             producer.produce(self.config.topic, **record, on_delivery=lambda error, _: told.append(error))
-            producer.flush(self.config.timeout_seconds + _AFTER_SECONDS)
+            self._wait(producer, told)
         except KafkaException as error:
             refused: KafkaError = error.args[0]
             return refused
         except BufferError as error:
             return KafkaError(QUEUE_FULL, str(error))
-        if told and told[0] is None:
-            self._trouble = None
         return told[0] if told else KafkaError(TIMED_OUT)
+
+    def _wait(self, producer: Producer, told: list[KafkaError | None]) -> None:
+        """Return when the record's outcome is told, or the brokers refuse to talk to this producer at all."""
+        deadline = time.monotonic() + self.config.timeout_seconds + _AFTER_SECONDS
+        while not told and not self._is_refused and time.monotonic() < deadline:
+            producer.poll(_POLL_SECONDS)
+        if not told:
+            producer.purge(in_queue=True, in_flight=True, blocking=False)
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._trouble is not None and self._trouble.name() in REFUSALS
 
     def _connected(self) -> Producer:
         if self._producer is None or self._is_spent:
             self._is_spent = False
             self._producer = self._make({**properties(self.config), "error_cb": self._notice})
-        if self._trouble is not None and self._trouble.name() not in REFUSALS:
-            self._trouble = None  # a refused login is told once per try, and tries become rare
+        self._trouble = None
         return self._producer
 
     def _notice(self, error: KafkaError) -> None:
@@ -185,7 +196,8 @@ class KafkaSink(Sink[KafkaConfig]):
             self._trouble = error
 
     def _failure(self, error: KafkaError) -> SinkError:
-        self._is_spent = error.fatal() or error.name() in KEPT
+        # A refused producer would try to connect again ever more rarely.
+        self._is_spent = error.fatal() or error.name() in KEPT or self._is_refused
         return outcome(error, self._trouble, self.config.kafka_url, self.config.timeout_seconds, self._secrets)
 
 

@@ -53,14 +53,14 @@ def config(**more: Any) -> KafkaConfig:
 
 @contextlib.asynccontextmanager
 async def producing(cluster: Cluster, **more: Any) -> AsyncIterator[KafkaSink]:
-    async with contextlib.aclosing(KafkaSink(config(kafka_url=cluster.brokers, timeout_seconds=5, **more))) as sink:
+    async with contextlib.aclosing(KafkaSink(config(kafka_url=cluster.brokers, timeout_seconds=15, **more))) as sink:
         yield sink
 
 
 class KafkaStand:
-    def __init__(self, cluster: Cluster, sink: KafkaSink) -> None:
-        self.cluster = cluster
-        self.sink: Any = sink
+    def __init__(self, cluster: Cluster, patient: KafkaSink, impatient: KafkaSink) -> None:
+        self.cluster, self.patient, self.impatient = cluster, patient, impatient
+        self.sink: Any = patient
 
     @property
     def arrived(self) -> list[str]:
@@ -72,6 +72,7 @@ class KafkaStand:
 
     def behave(self, how: Behaviour) -> None:
         self.cluster.recover()
+        self.sink = self.impatient if how == "busy" else self.patient
         match how:
             case "busy":
                 self.cluster.fail(NOT_ENOUGH_REPLICAS, times=1000)
@@ -82,9 +83,9 @@ class KafkaStand:
 @contextlib.asynccontextmanager
 async def stand(folder: Path) -> AsyncIterator[KafkaStand]:
     with Cluster() as cluster:
-        options = {"name": "k", "kafka_url": cluster.brokers, "topic": TOPIC, "timeout_seconds": 1}
-        async with contextlib.aclosing(KafkaSink(KafkaConfig.model_validate(options))) as sink:
-            yield KafkaStand(cluster, sink)
+        impatient = KafkaSink(config(kafka_url=cluster.brokers, timeout_seconds=0.5))
+        async with producing(cluster) as patient, contextlib.aclosing(impatient):
+            yield KafkaStand(cluster, patient, impatient)
 
 
 # https://kafka.apache.org/protocol#protocol_error_codes
@@ -287,9 +288,9 @@ async def test_a_login_that_is_refused_is_permanent_with_advice(cluster: Cluster
         "sasl_plain_password": "kafka-password-1234",
     }
     cluster.fail(UNSUPPORTED_SASL_MECHANISM, times=100, api=SASL_HANDSHAKE)
-    options = config(kafka_url=cluster.brokers, timeout_seconds=0.5, auth=auth)
+    options = config(kafka_url=cluster.brokers, timeout_seconds=20, auth=auth)
     async with contextlib.aclosing(KafkaSink(options)) as sink:
-        for _ in range(2):  # the second while the client pauses before it tries to connect again
+        for _ in range(2):  # the second while the first producer would pause before it connects again
             with pytest.raises(SinkError) as caught:
                 await sink.send(samples.image())
             assert type(caught.value) is PermanentError
