@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.core.change import FieldChange, Resource
+from app.core.change import FieldChange, Resource, User
 from app.core.finding import DiffBlock
-from app.sinks.base import PermanentError, SinkSetupError, TemporaryError
+from app.sinks.base import PermanentError, Sink, SinkSetupError, TemporaryError
 from app.sinks.kubernetes_event import (
     MESSAGE_LIMIT,
     KubernetesEventConfig,
@@ -47,7 +47,7 @@ def options(folder: Path) -> dict[str, Any]:
 
 
 class EventStand:
-    def __init__(self, sink: KubernetesEventSink, server: ApiServer) -> None:
+    def __init__(self, sink: Sink[Any], server: ApiServer) -> None:
         self.sink = sink
         self.arrived: list[str] = []
         self._server = server
@@ -142,7 +142,7 @@ def test_a_message_that_is_too_long_is_cut_at_fields_and_leads_to_the_entry() ->
 def test_a_message_is_measured_in_bytes() -> None:
     wide = "\U0001d51e" * 5000
     changes = tuple(FieldChange(wide, "replace", wide, wide) for _ in range(9))
-    told = samples.notification(DiffBlock(changes=changes), user=samples.User(username=wide), field_manager=wide)
+    told = samples.notification(DiffBlock(changes=changes), user=User(username=wide), field_manager=wide)
 
     assert len(message(told).encode()) <= MESSAGE_LIMIT
 
