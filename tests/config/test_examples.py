@@ -299,6 +299,9 @@ SECRETS = (
     "01234567-89ab-cdef-0123-456789abcdef",
     "123456789:" + "AAE0123" * 5,
     "xoxb-1234567890-abcdef",
+    "azGDORePK8gMaC0QOYAMyEEuzJnyUi",
+    "https://discord.com/api/webhooks/165511591545143296/0123456789abcdef",
+    "https://chat.googleapis.com/v1/spaces/AAAA/messages?key=abc&token=def",
 )
 """What secrets look like: sinks know a token of theirs when they see one."""
 
@@ -306,13 +309,13 @@ SECRETS = (
 def loaded_with_likely_secrets(path: Path) -> Config:
     """Load an example with those secrets that it takes in its variables, if there are any."""
     variables = sorted(set(VARIABLE.findall(path.read_text())))
-    problems = []
+    problems = set()
     for secrets in itertools.product(SECRETS, repeat=len(variables)):
         try:
             return load(path, dict(zip(variables, secrets, strict=True)))
         except ConfigError as error:
-            problems.append(str(error))
-    raise AssertionError(min(problems, key=len))
+            problems.update(str(error).splitlines())
+    raise AssertionError("\n".join(sorted(problems)))
 
 
 @pytest.mark.parametrize("key", SINKS)
