@@ -30,7 +30,7 @@ IDLE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(seconds=30)
 """How long a sink that fails rests between two attempts, unless it asks for longer."""
 
-LONGEST_HOLD: Final = timedelta(seconds=5)
+LONGEST_HOLD: Final = timedelta(seconds=10)
 """How long claimed deliveries wait for their lane's turn; where that takes longer they go back untried."""
 
 MOST_SET_ASIDE: Final = 1000
@@ -90,6 +90,7 @@ class Worker:
         self._failures = 0
         self._paused_until: datetime | None = None
         self._set_aside = 0
+        self._aside_until: dict[str, datetime] = {}
         self._recording = Recording(queue, self.name)
 
     def wake(self) -> None:
@@ -142,7 +143,9 @@ class Worker:
         deadline = claimed_at + self._terms.lease - LEASE_MARGIN
         # Less than half of the lease would cut off receivers that are only slow.
         least = (self._terms.lease - LEASE_MARGIN) / 2
-        left = list(steps)
+        # What follows deliveries that went back until their lane is free must not overtake them.
+        passed = [step for step in steps if step.lane in self._lanes_aside()]
+        left = [step for step in steps if step not in passed]
         try:
             while left and not self._stopping:
                 now = self._terms.clock()
@@ -161,7 +164,7 @@ class Worker:
                 if self._failures:
                     break
         finally:
-            again = await self._give_back(left, claimed_at)
+            again = await self._give_back([*passed, *left], claimed_at)
         return again
 
     def _next(self, steps: Sequence[Step], now: datetime) -> tuple[Step, timedelta]:
@@ -185,17 +188,26 @@ class Worker:
         again, settlements = now, dict[int, Settlement]()
         for step in steps:
             wait = self._lanes.wait(step.lane, now)
-            aside = wait > LONGEST_HOLD and not self._stopping
-            due = now + wait if aside else claimed_at
+            if wait > LONGEST_HOLD and not self._stopping:
+                self._aside_until.setdefault(step.lane, now + wait)
+            until = self._aside_until.get(step.lane)
             for each in step.claimed:
-                settlements.setdefault(each.id, Settlement(id=each.id, state="pending", next_attempt_at=due))
-                self._set_aside += aside
-            if self._set_aside >= MOST_SET_ASIDE:
-                again = now + wait
+                settlements.setdefault(
+                    each.id, Settlement(id=each.id, state="pending", next_attempt_at=until or claimed_at)
+                )
+                self._set_aside += until is not None
+            if until and self._set_aside >= MOST_SET_ASIDE:
+                again = until
         if again > now:
             self._paused_until, self._set_aside = again, 0
         await self._recording.record(tuple(settlements.values()))
         return again
+
+    def _lanes_aside(self) -> dict[str, datetime]:
+        """Return the lanes whose deliveries went back, and until when."""
+        now = self._terms.clock()
+        self._aside_until = {lane: until for lane, until in self._aside_until.items() if until > now}
+        return self._aside_until
 
     async def _attempt(self, step: Step, budget: timedelta) -> bool:
         """Send and settle one message; say whether it was taken."""

@@ -183,6 +183,40 @@ async def test_a_pause_that_a_paced_receiver_asks_for_is_that_of_its_lane(
     assert sink.sent == [3, 4, 1, 2]
 
 
+async def test_what_comes_before_a_lane_is_free_does_not_overtake(
+    queue: MemoryQueue, clock: Clock, start: Start
+) -> None:
+    sink = Receiver(queue, pace=Pace(1, 60.0))
+    queue.add("a", 3)
+    dispatcher = start(sink)
+    await idle()
+    for _ in range(2):
+        await later(dispatcher, clock, seconds=55)
+        queue.add("a")
+        await later(dispatcher, clock, seconds=0)
+        await later(dispatcher, clock, seconds=5)
+
+    assert sink.sent == [1, 2, 3]
+
+
+async def test_lanes_that_must_wait_are_passed_over_up_to_a_bound(
+    queue: MemoryQueue, clock: Clock, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.delivery.worker.MOST_SET_ASIDE", 40)
+    sink = Receiver(queue, pace=Pace(1000, 1.0))
+    sink.fail([1], TemporaryError("slow down", retry_after=timedelta(seconds=30)))
+    queue.add("a", 20, namespace="shop")
+    queue.add("a", 1, namespace="bank")
+    queue.add("a", 200, namespace="shop")
+    dispatcher = start(sink)
+    await idle()
+
+    assert sink.sent == [21]
+    assert 40 <= sum(row.due > START for row in queue.rows.values()) <= 80
+    await later(dispatcher, clock, seconds=30)
+    assert sorted(sink.sent) == list(range(1, 222))
+
+
 async def test_what_has_one_fold_is_told_once_with_a_count(queue: MemoryQueue, start: Start) -> None:
     sink = Receiver(queue)
     queue.add("a", 3, fold="flap")
