@@ -23,11 +23,14 @@ UNPROVEN: Final = 10_000
 LONGEST_DELETION: Final = 3_600_000
 """Milliseconds in which the end of a deletion is told apart from a new one."""
 
-_ATTEMPTS: Final = 8
+_ATTEMPTS: Final = 64
 _PATHS: Final = 32
 _MOST: Final = 16_384
 _UNIT: Final = 512
-"""What is remembered of an object, and in all: an object weighs one, and one for so many characters of paths."""
+"""What is remembered of an object, and in all: an attempt weighs one, and one for so many characters of paths."""
+
+_VERSION: Final = 32
+"""Characters of a resource version, a number of 64 bits, that is believed to be one."""
 
 Told = frozenset[tuple[str, str]]
 """Playbooks with the sinks that their findings were routed to."""
@@ -122,7 +125,7 @@ class Repeats:
     def _keep(self, key: str | bytes, attempts: tuple[Attempt, ...]) -> None:
         if attempts:
             characters = sum(len(path) for attempt in attempts for path in attempt.paths)
-            self._updates.put(key, attempts, 1 + characters // _UNIT)
+            self._updates.put(key, attempts, len(attempts) + characters // _UNIT)
         else:
             self._updates.drop(key)
 
@@ -139,7 +142,7 @@ def _attempt(seen: Sighting, entry: str, told: Told) -> Attempt:
         seen.content,
         seen.generation,
         seen.is_counted,
-        seen.version if len(seen.version) < _PATHS else "",
+        seen.version if len(seen.version) <= _VERSION else "",
         tuple(seen.paths) if len(seen.paths) <= _PATHS else (),
     )
 
@@ -161,7 +164,8 @@ def _was_not_stored(attempt: Attempt, seen: Sighting) -> bool:
 
 def _left(attempts: tuple[Attempt, ...], seen: Sighting, repeated: Attempt | None) -> Iterator[Attempt]:
     for attempt in attempts:
-        if attempt is repeated or not _meet(attempt.paths, seen.paths):
+        is_over = seen.at - attempt.at > LONGEST_REQUEST
+        if attempt is repeated or not (is_over or _meet(attempt.paths, seen.paths)):
             yield attempt._replace(others=attempt.others + seen.is_counted)
 
 

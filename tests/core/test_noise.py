@@ -146,6 +146,20 @@ class TestRepeats:
 
         assert ears.tell(deployment(generation=5)).verdict.repeat_of == "e1"
 
+    def test_a_crowd_of_writers_repeats_itself_and_is_told_once_each(self, ears: Listening) -> None:
+        crowd = [{"field": f"field-{number}", "user": f"user-{number}"} for number in range(20)]
+        first = [ears.tell(deployment(generation=5, **each), after=1) for each in crowd]
+        again = [ears.tell(deployment(generation=5 + number, **each), after=1) for number, each in enumerate(crowd)]
+
+        assert [each.verdict.repeat_of for each in again] == [each.entry for each in first]
+
+    def test_attempts_that_are_over_are_forgotten(self, ears: Listening) -> None:
+        for number in range(100):
+            ears.tell(config_map(field=f"field-{number}"), after=MINUTE)
+
+        [(attempts, weight)] = ears.noise._repeats._updates._kept.values()
+        assert (len(attempts), weight) == (1, 1)
+
     def test_a_creation_of_the_same_with_another_uid_is_a_repeat(self, ears: Listening) -> None:
         first, second = (made("Deployment", "web", user="alice", spec={"replicas": 1}) for _ in range(2))
         second.request.object["metadata"]["uid"] = "another"
