@@ -1,0 +1,283 @@
+"""One branch of a git repository, anywhere: commits on top of it, pushed; blocking, for a thread of its own.
+
+History is fetched once into a local mirror, and then what is new. A push moves the branch only from the commit that
+ours is made on; where somebody else was faster, our commit is made again on theirs.
+"""
+
+from __future__ import annotations
+
+import shlex
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from app.core.recent import Recent
+from app.sinks._git_errors import RACED, refused
+from app.sinks.base import PermanentError, TemporaryError
+
+if TYPE_CHECKING:
+    from dulwich.objects import Commit, ObjectID
+    from dulwich.repo import Repo
+
+TRIES: Final = 5
+REMEMBERED: Final = 1000
+"""Commits in which a delivery is looked for before it is committed."""
+
+TRAILER: Final = "Delivery: "
+
+_PACKED_AFTER: Final = 500
+
+
+class Change(NamedTuple):
+    """What to commit. `rewrite` turns the file's content into a new one and the whole commit message."""
+
+    delivery_id: str
+    path: str
+    author: str
+    at: int
+    rewrite: Callable[[bytes | None], tuple[bytes | None, str]]
+
+
+class Place(NamedTuple):
+    """Where the repository is, and how to get in; `shown` is what of it people may see."""
+
+    url: str
+    shown: str
+    branch: str
+    committer: str
+    username: str | None
+    password: str | None
+    ssh_key_file: Path | None
+    known_hosts_file: Path | None
+    ca_file: Path | None
+    verify_tls: bool
+    timeout_seconds: float
+    directory: Path | None
+
+
+class _RacedError(Exception):
+    """The branch is not where our commit begins."""
+
+
+class Remote:
+    """Keeps a mirror of the branch in a folder of its own; not safe for several threads."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._ref: Any = f"refs/heads/{place.branch}".encode()
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._repository: Repo | None = None
+        self._pool: Any = None
+        self._tip: ObjectID | None = None
+        self._is_current = False
+        self._read: ObjectID | None = None
+        self._delivered: Recent[str, bool] = Recent(REMEMBERED * 2)
+        self._commits = 0
+
+    def record(self, change: Change, now: int) -> None:
+        """Commit and push, unless the branch has this delivery already; raises what dulwich raises, or SinkError."""
+        for _ in range(TRIES):
+            self._fetch()
+            if self._delivered.get(change.delivery_id):
+                return
+            commit = self._commit(change, now)
+            if self._push(commit):
+                self._delivered.put(change.delivery_id, True)
+                return
+        raise TemporaryError(f"{self._place.shown}: others push to {self._place.branch} all the time")
+
+    def close(self) -> None:
+        """Free the mirror and the connections; may be called more than once."""
+        if self._pool is not None:
+            self._pool.clear()
+        if self._repository is not None:
+            self._repository.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+        self._repository = self._temporary = None
+
+    def _client(self) -> tuple[Any, str]:
+        from dulwich.client import get_transport_and_path  # noqa: PLC0415  heavy
+
+        place = self._place
+        more: dict[str, Any] = {}
+        if place.url.startswith("http"):
+            self._pool = self._pool or _pool(place)
+            more["pool_manager"] = self._pool
+        elif place.ssh_key_file is not None:
+            more["key_filename"] = str(place.ssh_key_file)
+        return get_transport_and_path(
+            place.url,
+            username=place.username,
+            password=place.password,
+            ssh_command=shlex.join(_ssh(place)),
+            quiet=True,
+            **more,
+        )
+
+    def _mirror(self) -> Repo:
+        from dulwich.repo import Repo  # noqa: PLC0415  heavy
+
+        if self._repository is None:
+            if self._place.directory is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="kubewitness-git-", ignore_cleanup_errors=True)
+            folder = str(self._place.directory or (self._temporary and self._temporary.name))
+            exists = (Path(folder) / "HEAD").exists()
+            self._repository = Repo(folder) if exists else Repo.init_bare(folder, mkdir=not Path(folder).exists())
+        return self._repository
+
+    def _fetch(self) -> None:
+        """Bring the mirror up to date, unless nobody but us has pushed as far as we know."""
+        if self._is_current:
+            return
+        mirror, (client, path) = self._mirror(), self._client()
+        offered: list[ObjectID | None] = [None]
+
+        def wants(refs: Any, depth: int | None = None) -> list[ObjectID]:
+            tip = offered[0] = refs.get(self._ref)
+            return [] if tip is None or tip in mirror.object_store else [tip]
+
+        # Not what fetch returns: by then the branch may have moved to a commit that was not fetched.
+        client.fetch(path, mirror, determine_wants=wants)
+        self._moved(mirror, offered[0])
+        self._learn(mirror)
+
+    def _moved(self, mirror: Repo, tip: ObjectID | None) -> None:
+        self._tip, self._is_current = tip, True
+        if tip is not None:
+            mirror.refs[self._ref] = tip
+
+    def _learn(self, mirror: Repo) -> None:
+        """Note which deliveries the branch has, from what is new of it."""
+        if self._tip is None or self._tip == self._read:
+            return
+        exclude = [self._read] if self._read is not None and self._read in mirror.object_store else []
+        walker = mirror.get_walker(include=[self._tip], exclude=exclude, max_entries=REMEMBERED)
+        for entry in reversed(list(walker)):
+            for delivery_id in _deliveries(entry.commit):
+                self._delivered.put(delivery_id, True)
+        self._read = self._tip
+
+    def _commit(self, change: Change, now: int) -> ObjectID:
+        """Store the commit on top of the tip in the mirror."""
+        from dulwich.objects import Commit  # noqa: PLC0415  heavy
+
+        store = self._mirror().object_store
+        tree = self._tree(store)
+        current = self._content(store, tree, change.path)
+        content, message = change.rewrite(current)
+        commit = Commit()
+        commit.tree = tree.id if content == current else _changed(store, tree, change.path, content)
+        commit.parents = [self._tip] if self._tip is not None else []
+        commit.author, commit.committer = change.author.encode(), self._place.committer.encode()
+        commit.author_time, commit.commit_time = change.at, now
+        commit.author_timezone = commit.commit_timezone = 0
+        commit.encoding, commit.message = b"UTF-8", message.encode(errors="replace")
+        store.add_object(commit)
+        return commit.id
+
+    def _tree(self, store: Any) -> Any:
+        """Return the files of the tip; of an empty repository none."""
+        from dulwich.objects import Tree  # noqa: PLC0415  heavy
+
+        if self._tip is not None:
+            return store[store[self._tip].tree]
+        tree = Tree()
+        store.add_object(tree)
+        return tree
+
+    def _content(self, store: Any, tree: Any, path: str) -> bytes | None:
+        from dulwich.objects import Blob, Tree  # noqa: PLC0415  heavy
+
+        found = tree
+        for each in path.encode().split(b"/"):
+            if not isinstance(found, Tree):
+                raise PermanentError(f"{self._place.shown}: in the repository a file stands in the way of {path}")
+            if each not in found:
+                return None
+            found = store[found[each][1]]
+        if not isinstance(found, Blob):
+            raise PermanentError(f"{self._place.shown}: in the repository a folder stands in the way of {path}")
+        return found.data
+
+    def _push(self, commit: ObjectID) -> bool:
+        """Move the branch to the commit; False if it is no longer where the commit begins."""
+        mirror, (client, path) = self._mirror(), self._client()
+
+        def update(refs: Any) -> Any:
+            if refs.get(self._ref) != self._tip:
+                raise _RacedError
+            return {self._ref: commit}
+
+        # Whatever ends a push without an answer, we do not know where the branch is.
+        self._is_current = False
+        try:
+            result = client.send_pack(path, update, mirror.generate_pack_data)
+        except _RacedError:
+            return False
+        said = (result.ref_status or {}).get(self._ref)
+        if said is not None and not RACED.search(said):
+            raise refused(said, self._place.shown, self._place.branch)
+        if said is None:
+            self._moved(mirror, commit)
+            self._read = commit
+            self._tidy(mirror)
+        return said is None
+
+    def _tidy(self, mirror: Repo) -> None:
+        """Put what are thousands of little files in time into one."""
+        self._commits += 1
+        if self._commits % _PACKED_AFTER == 0:
+            mirror.object_store.pack_loose_objects()
+
+
+def _changed(store: Any, tree: Any, path: str, content: bytes | None) -> Any:
+    """Store the files with this one changed, or without it; return the id of their tree."""
+    from dulwich.object_store import commit_tree_changes  # noqa: PLC0415  heavy
+    from dulwich.objects import Blob  # noqa: PLC0415
+
+    if content is None:
+        return commit_tree_changes(store, tree, [(path.encode(), None, None)])
+    blob = Blob.from_string(content)
+    store.add_object(blob)
+    return commit_tree_changes(store, tree, [(path.encode(), stat.S_IFREG | 0o644, blob.id)])
+
+
+def _deliveries(commit: Commit) -> Iterator[str]:
+    """Yield what the last line says: whatever stands before it, strangers may have written."""
+    last = commit.message.decode(errors="replace").rstrip("\n").rpartition("\n")[2]
+    if last.startswith(TRAILER):
+        yield last.removeprefix(TRAILER)
+
+
+def _ssh(place: Place) -> list[str]:
+    seconds = max(int(place.timeout_seconds), 1)
+    options = ["BatchMode=yes", f"ConnectTimeout={seconds}", f"ServerAliveInterval={seconds}", "ServerAliveCountMax=1"]
+    if place.ssh_key_file is not None:
+        options.append("IdentitiesOnly=yes")
+    if place.known_hosts_file is not None:
+        options += [f"UserKnownHostsFile={place.known_hosts_file}", "StrictHostKeyChecking=yes"]
+    return ["ssh", *(word for option in options for word in ("-o", option))]
+
+
+def _pool(place: Place) -> Any:
+    import urllib3  # noqa: PLC0415  comes with dulwich, heavy
+
+    class Pool(urllib3.PoolManager):
+        def urlopen(self, *arguments: Any, **options: Any) -> urllib3.BaseHTTPResponse:
+            """Free the connection of an answer that nobody will read."""
+            response = super().urlopen(*arguments, **options)
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                response.close()
+            return response
+
+    return Pool(
+        timeout=place.timeout_seconds,
+        # The dispatcher tries again. Redirects are followed; dulwich sends credentials to no other server.
+        retries=urllib3.Retry(connect=0, read=0, redirect=3, other=0),
+        cert_reqs="CERT_REQUIRED" if place.verify_tls else "CERT_NONE",
+        ca_certs=str(place.ca_file) if place.ca_file else None,
+    )
