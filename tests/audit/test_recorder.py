@@ -11,7 +11,7 @@ import pytest
 
 from app.audit.recorder import Recorder
 from app.core.change import FindingSummary
-from app.core.finding import Finding, Severity
+from app.core.finding import Finding, JsonBlock, Severity
 from app.core.identity import sequence_of
 from app.core.noise import NoiseOptions, Routed
 from app.core.redact import Redactor
@@ -366,11 +366,32 @@ async def test_of_a_change_that_met_a_fault_nothing_is_withheld() -> None:
     assert withheld(journal) == ["", ""]
 
 
-async def test_a_dry_run_is_no_attempt_at_a_change() -> None:
-    dry = scaled("a")
-    dry = Review(msgspec.structs.replace(dry.request, dry_run=True))
+def dry_run(review: Review) -> Review:
+    return Review(msgspec.structs.replace(review.request, dry_run=True))
 
-    assert withheld(await heard(dry, scaled("b"))) == [""]
+
+async def test_a_dry_run_is_no_attempt_at_a_change() -> None:
+    assert withheld(await heard(dry_run(scaled("a")), scaled("b"))) == [""]
+
+
+async def test_a_dry_run_between_them_does_not_hide_a_repeat() -> None:
+    journal = await heard(scaled("a"), dry_run(scaled("b", replicas=5)), scaled("c"))
+
+    assert journal.entries[2].repeat_of == journal.entries[0].id
+
+
+async def test_of_a_change_that_was_cut_for_its_depth_nothing_is_withheld() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    findings = iter([msgspec.structs.replace(FINDING, blocks=(JsonBlock(deep),)), FINDING, FINDING])
+
+    journal = await heard(
+        scaled("a"), scaled("b"), evaluate=lambda _change, _redactor: [Told(next(findings), ["slack"])]
+    )
+
+    assert [entry.truncated for entry in journal.entries] == [True, msgspec.UNSET]
+    assert withheld(journal) == ["", ""]
 
 
 async def test_noise_is_told_where_that_is_wanted() -> None:

@@ -17,6 +17,9 @@ SECOND: Final = 1000
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 
+ABSENT: Final = object()
+"""The value of a field that is not there."""
+
 GARBAGE: Final = "system:serviceaccount:kube-system:generic-garbage-collector"
 DEPLOYMENTS: Final = "system:serviceaccount:kube-system:deployment-controller"
 REPLICAS: Final = "system:serviceaccount:kube-system:replicaset-controller"
@@ -98,9 +101,13 @@ def _update(
     kind: str, uid: str, old: Any, new: Any, generation: int, field: str, owners: Sequence[str] = (), **options: Any
 ) -> Review:
     counted = generation + 1 if generation else 0
-    before = {"metadata": _metadata(uid, owners, generation=generation), "spec": {field: old}}
-    after = {"metadata": _metadata(uid, owners, generation=counted), "spec": {field: new}}
+    before = {"metadata": _metadata(uid, owners, generation=generation), "spec": _spec(field, old)}
+    after = {"metadata": _metadata(uid, owners, generation=counted), "spec": _spec(field, new)}
     return review("UPDATE", kind, old=before, new=after, **options)
+
+
+def _spec(field: str, value: Any) -> dict[str, Any]:
+    return {"kept": True} if value is ABSENT else {"kept": True, field: value}
 
 
 def _metadata(uid: str, owners: Sequence[str], **others: Any) -> dict[str, Any]:

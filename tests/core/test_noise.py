@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.core.recent import Recent
 from app.core.review import Review
 from tests.core.listening import (
+    ABSENT,
     DEPLOYMENTS,
     GARBAGE,
     HOUR,
@@ -30,6 +31,9 @@ from tests.core.listening import (
 
 RS = made("ReplicaSet", "web-1", "deployment", user=DEPLOYMENTS)
 POD = made("Pod", "web-1-a", "web-1", user=REPLICAS)
+
+BINDING = made("Binding", "web-1-a", user="system:kube-scheduler", group="", resource="pods", subresource="binding")
+"""It names the Pod, and has no owners."""
 
 
 @pytest.fixture
@@ -122,6 +126,25 @@ class TestRepeats:
 
         assert ears.tell(deployment({"name": "a"}, {"name": "b"}, generation=5)).told == ["slack"]
 
+    def test_a_change_inside_the_field_undoes_it_too(self, ears: Listening) -> None:
+        ears.tell(deployment(new=None, generation=5))
+        ears.pass_by(deployment({"name": "a"}, {"name": "b"}, generation=5))
+
+        assert ears.tell(deployment(new=None, generation=5)).told == ["slack"]
+
+    def test_a_change_of_very_many_fields_is_over_with_any_other(self, ears: Listening) -> None:
+        many = [dict.fromkeys(map(str, range(40)), value) for value in "ab"]
+        ears.tell(deployment(*many, generation=5))
+        assert ears.tell(deployment(*many, generation=5)).verdict.repeat_of == "e1"
+        ears.pass_by(deployment(field="paused", generation=5))
+
+        assert ears.tell(deployment(*many, generation=5)).told == ["slack"]
+
+    def test_a_change_that_comes_again_and_again_is_told_again_in_the_end(self, ears: Listening) -> None:
+        told = [bool(ears.tell(deployment(generation=5), after=30 * SECOND).told) for _ in range(4)]
+
+        assert told == [True, False, True, False]
+
     @pytest.mark.parametrize(
         ("generation", "after", "told"), [(5, 40, False), (5, 41, True), (0, 10, False), (0, 11, True)]
     )
@@ -167,6 +190,11 @@ class TestRepeats:
 
         assert ears.tell(second).verdict.repeat_of == "e1"
 
+    def test_a_creation_of_something_else_with_that_name_is_told(self, ears: Listening) -> None:
+        ears.tell(made("Deployment", "web", user="alice", spec={"replicas": 1}))
+
+        assert ears.tell(made("Deployment", "web", user="alice", spec={"replicas": 2})).told == ["slack"]
+
     def test_pods_of_one_template_are_different_pods(self, ears: Listening) -> None:
         ears.tell(made("Pod", "web-1-a", "web-1", user=REPLICAS))
 
@@ -176,6 +204,8 @@ class TestRepeats:
         ears.tell(made("Deployment", "web", user="alice"))
         ears.pass_by(deleted("Deployment", "web", user="alice"))
 
+        assert ears.tell(made("Deployment", "web", user="alice")).told == ["slack"]
+        ears.tell(deleted("Deployment", "web", user="alice"))
         assert ears.tell(made("Deployment", "web", user="alice")).told == ["slack"]
 
     def test_the_end_of_a_deletion_is_not_told_again_whoever_brings_it(self, ears: Listening) -> None:
@@ -204,7 +234,7 @@ class TestStories:
             ears.tell(POD),
             ears.tell(changed("ReplicaSet", "web-0", "deployment", user=DEPLOYMENTS)),
             ears.tell(deleted("Pod", "web-0-a", "web-0", user=REPLICAS)),
-            ears.tell(made("Pod", "web-1-a", "web-1", user="system:kube-scheduler", subresource="binding")),
+            ears.tell(BINDING),
             ears.tell(changed("Deployment", "deployment", user=DEPLOYMENTS)),
         ]
 
@@ -257,6 +287,30 @@ class TestStories:
         ears.tell(POD)
 
         assert ears.tell(changed("Pod", "web-1-a", "web-1", user=NODE, subresource="status")).told == ["slack"]
+        assert ears.tell(changed("ReplicaSet", "web-1", "deployment", user=DEPLOYMENTS, subresource="status")).told == [
+            "slack"
+        ]
+
+    @pytest.mark.parametrize(
+        "about",
+        [
+            changed("Pod", "web-1-a", "web-1", user=NODE),
+            deleted("Pod", "web-1-a", "web-1", user="system:kube-scheduler"),
+            deleted("Pod", "web-1-a", "web-1", user="system:serviceaccount:kube-system:node-controller"),
+        ],
+        ids=["a node's change", "preemption", "a node that is gone"],
+    )
+    def test_what_the_cluster_does_for_other_reasons_is_told(self, ears: Listening, about: Review) -> None:
+        ears.tell(deployment())
+        ears.tell(RS)
+        ears.tell(POD)
+
+        assert ears.tell(about).told == ["slack"]
+
+    def test_what_cannot_be_a_uid_is_not_remembered(self, ears: Listening) -> None:
+        ears.tell(made("Deployment", "u" * 65, user="alice"))
+
+        assert len(ears.noise._stories) == 0
 
     def test_jobs_begin_by_the_clock(self, ears: Listening) -> None:
         ears.tell(changed("CronJob", "nightly", user="alice"))
@@ -343,6 +397,33 @@ class TestFlapping:
         assert ears.tell(deployment(2, 3, generation=4)).held == ["slack"]
         assert ears.tell(deployment(3, 4, generation=5), after=MINUTE).told == ["slack"]
 
+    def test_a_new_value_at_the_end_of_a_hold_is_held_anew(self, ears: Listening) -> None:
+        flips(ears, 3)
+
+        late = ears.tell(deployment(2, 3, generation=4), after=59 * SECOND)
+
+        assert late.addressees[0].after == ears.at + MINUTE
+
+    def test_a_clock_that_goes_back_holds_no_longer_than_wanted(self, ears: Listening) -> None:
+        flips(ears, 3)
+
+        back = ears.tell(deployment(2, 1, generation=4), after=-5 * MINUTE)
+
+        assert back.addressees[0].after == ears.at + MINUTE
+
+    def test_a_value_that_was_only_ever_left_or_reached_is_a_value_it_had(self, ears: Listening) -> None:
+        for generation, (old, new) in {1: (1, 2), 10: (1, 3)}.items():
+            assert ears.tell(deployment(old, new, generation=generation)).told == ["slack"]
+
+        assert ears.tell(deployment(1, 2, generation=20)).held == ["slack"]
+
+    def test_what_a_spared_sink_hears_does_not_count(self) -> None:
+        ears = Listening(except_sinks=["warehouse"])
+        for number, values in enumerate([(1, 2), (2, 1), (1, 2)]):
+            ears.tell(deployment(*values, generation=number + 1), "warehouse")
+
+        assert ears.tell(deployment(2, 1, generation=4)).told == ["slack"]
+
     def test_slow_changes_back_and_forth_are_told(self, ears: Listening) -> None:
         assert all(each.told for each in flips(ears, 6, after=5 * MINUTE))
 
@@ -360,7 +441,7 @@ class TestFlapping:
         assert len({each.fold for each in held.addressees}) == 2
 
     def test_absent_and_null_are_different_states(self, ears: Listening) -> None:
-        for number, (old, new) in enumerate([(1, 2), (2, None), (None, 3)]):
+        for number, (old, new) in enumerate([(None, 1), (1, 2), (2, ABSENT)]):
             assert ears.tell(deployment(old, new, generation=number + 1)).told == ["slack"]
 
     @pytest.mark.parametrize(
