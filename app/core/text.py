@@ -121,11 +121,16 @@ def who(entry: Entry) -> str:
 
 
 def what(entry: Entry) -> str:
-    """Return what was done, where and when: `UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05.000000Z`."""
+    """Return what was done, where and when: `UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05Z`."""
     resource = entry.resource
     thing = f"{resource}/{resource.subresource}" if resource.subresource else str(resource)
     place = f" in {entry.cluster}" if entry.cluster else ""
-    return one_line(f"{entry.operation} {thing}{place} at {entry.at}")
+    return one_line(f"{entry.operation} {thing}{place} at {second(entry.at)}")
+
+
+def second(at: str) -> str:
+    """Return a moment without its fraction, for people: `2026-01-02T03:04:05Z`."""
+    return re.sub(r"\.\d+(?=Z$)", "", at)
 
 
 def shown_blocks(notification: Notification) -> tuple[Block, ...]:
@@ -148,7 +153,7 @@ def _head(finding: Finding, entry: Entry) -> Iterator[str]:
     yield f"[{finding.severity}] {one_line(finding.title)}"
     if finding.description:
         yield from lines(finding.description)
-    if person := who(entry):
+    if (person := who(entry)) and person not in finding.description:
         yield f"By: {person}"
     yield f"What: {what(entry)}"
 

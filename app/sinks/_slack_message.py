@@ -97,8 +97,8 @@ def _top(notification: Notification) -> Blocks:
     person = plain.who(entry)
     small = [
         *([f"By {plain.shorten(person, VALUE_LIMIT)}"] if person and person not in finding.description else []),
-        plain.shorten(plain.what(entry).removesuffix(f" at {entry.at}"), VALUE_LIMIT),
-        *([f"Told once for {folded.count} of them since {folded.since}."] if folded else []),
+        plain.shorten(plain.what(entry).removesuffix(f" at {plain.second(entry.at)}"), VALUE_LIMIT),
+        *([f"Told once for {folded.count} of them since {plain.second(folded.since)}."] if folded else []),
     ]
     return [header(_text.title(notification)), context(*small, moment=entry.at)]
 

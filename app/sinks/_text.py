@@ -89,14 +89,14 @@ def title(notification: Notification) -> str:
 
 
 def head(notification: Notification) -> list[str]:
-    """Return description, who, what and how often, as harmless lines of plain text."""
+    """Return description, who (if it does not say so), what and how often, as harmless lines of plain text."""
     finding, entry, folded = notification.finding, notification.entry, notification.folded
     person = plain.who(entry)
     return [
         *(line for line in plain.lines(finding.description, VALUE_LIMIT) if line),
-        *([f"By: {plain.shorten(person, VALUE_LIMIT)}"] if person else []),
+        *([f"By: {plain.shorten(person, VALUE_LIMIT)}"] if person and person not in finding.description else []),
         f"What: {plain.shorten(plain.what(entry), VALUE_LIMIT)}",
-        *([f"Told once for {folded.count} of them since {folded.since}."] if folded else []),
+        *([f"Told once for {folded.count} of them since {plain.second(folded.since)}."] if folded else []),
     ]
 
 

@@ -6,7 +6,7 @@ https://docs.opsgenie.com/docs/alert-api, limits at https://docs.opsgenie.com/do
 from __future__ import annotations
 
 import html
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 import httpx
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr
@@ -19,7 +19,7 @@ from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
 from app.sinks._override import overridden
 from app.sinks._subject import is_failure, source, subject, summary
 from app.sinks._text import HTML, message
-from app.sinks.base import Pace, Rendering
+from app.sinks.base import Rendering
 
 MESSAGE_LIMIT: Final = 130
 DESCRIPTION_LIMIT: Final = 15_000
@@ -65,11 +65,12 @@ class OpsgenieConfig(HttpSinkConfig):
 
 
 class OpsgenieSink(HttpSink[OpsgenieConfig]):
-    """An alert for each change, with a priority by severity; a failed Job has one alert, however often it is told."""
+    """An alert for each change, with a priority by severity; a failed Job has one alert, however often it is told.
+
+    How much Opsgenie takes depends on the plan and its users: a 429 is waited out.
+    """
 
     Config = OpsgenieConfig
-    # https://docs.opsgenie.com/docs/api-rate-limiting depends on the plan and its users; 60 a minute is its least.
-    pace: ClassVar[Pace | None] = Pace(60, 60.0)
 
     @override
     def render(self, notification: Notification) -> Rendering:

@@ -6,7 +6,7 @@ https://developer.pagerduty.com/docs/events-api-v2/overview/
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr
 from typing_extensions import override
@@ -15,7 +15,7 @@ from app.core.finding import Notification, Severity
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
 from app.sinks._subject import is_failure, source, subject, summary
 from app.sinks._text import PLAIN, message
-from app.sinks.base import Pace, Rendering
+from app.sinks.base import Rendering
 
 SUMMARY_LIMIT: Final = 1024
 """Characters; https://developer.pagerduty.com/docs/events-api-v2/send-change-events/."""
@@ -57,12 +57,12 @@ class PagerdutyConfig(HttpSinkConfig):
 
 
 class PagerdutySink(HttpSink[PagerdutyConfig]):
-    """A change is a change event, which pages nobody; a failed Job is an alert, one for each Job."""
+    """A change is a change event, which pages nobody; a failed Job is an alert, one for each Job.
+
+    PagerDuty throttles without saying at what rate: a 429 is waited out.
+    """
 
     Config = PagerdutyConfig
-    # https://developer.pagerduty.com/docs/events-api-v2/overview/: throttled per integration key, without a number;
-    # a burst of 120 a minute is what was long documented as safe.
-    pace: ClassVar[Pace | None] = Pace(120, 60.0)
 
     @override
     def render(self, notification: Notification) -> Rendering:

@@ -99,7 +99,9 @@ def panel(notification: Notification) -> Panel:
     """Return the notification as a panel; all text in it is plain, whatever it contains."""
     finding, entry = notification.finding, notification.entry
     style = dict(SEVERITY_STYLES)[finding.severity]
-    head = [*plain.lines(finding.description), plain.who(entry), plain.what(entry)]
+    person = plain.who(entry)
+    said = person in finding.description
+    head = [*plain.lines(finding.description), "" if said else person, plain.what(entry)]
     parts: list[RenderableType] = [Text(text, style="dim") for text in head if text]
     for block in plain.shown_blocks(notification):
         parts += [renderable(block)] if isinstance(block, DiffBlock) else [Text(""), renderable(block)]

@@ -29,7 +29,7 @@ TOPIC_LIMIT: Final = 60
 """Code points of a topic: https://zulip.com/api/send-message#parameter-topic"""
 
 MARKUP: Final = markdown.markup(markdown.lookalike)
-_FILE_ROOM: Final = 500
+_LONGEST_LINK: Final = 2000
 
 ADVICE: Final = {
     "INVALID_API_KEY": "look at `bot_email` and `bot_api_key` in Zulip's settings, Bots",
@@ -79,7 +79,8 @@ class ZulipSink(HttpSink[ZulipConfig]):
     async def send(self, notification: Notification) -> None:
         content = self._content(notification, CONTENT_LIMIT)
         if self.config.log_preview_char_limit == 0 and has_files(notification):
-            content = f"{self._content(notification, CONTENT_LIMIT - _FILE_ROOM)}\n{await self._upload(notification)}"
+            link = await self._upload(notification)
+            content = f"{self._content(notification, CONTENT_LIMIT - len(link) - 1)}\n{link}"
         form = {
             "type": "stream",
             "to": self.config.stream_name,
@@ -95,7 +96,7 @@ class ZulipSink(HttpSink[ZulipConfig]):
         answer = await self._api("user_uploads", *multipart(notification, [file]))
         told = answer.json if isinstance(answer.json, dict) else {}
         url = str(told.get("url") or told.get("uri") or "")  # `uri` before Zulip 9
-        return markdown.link(url, NAME)[:_FILE_ROOM] if url else ""
+        return markdown.link(url, NAME) if 0 < len(url) <= _LONGEST_LINK else ""
 
     async def _api(self, path: str, content: bytes, headers: dict[str, str]) -> Answer:
         credentials = f"{self.config.bot_email}:{self.config.bot_api_key.get_secret_value()}"

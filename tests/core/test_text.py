@@ -107,7 +107,7 @@ def test_plain_text_says_title_who_what_and_changes() -> None:
     assert text.splitlines() == [
         "[INFO] Deployment/shop/web updated",
         "By: alice with kubectl-edit",
-        "What: UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05.000000Z",
+        "What: UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05Z",
         "spec.template.spec.containers[nginx].image: nginx:1.26 -> nginx:1.27",
     ]
 

@@ -52,7 +52,7 @@ async def test_the_event_goes_to_the_site_with_the_key_in_a_header() -> None:
 def test_who_what_and_the_fields_are_the_text() -> None:
     text = event(samples.image(), [])["text"]
 
-    assert "By: alice with kubectl-set" in text
+    assert "Updated by alice with kubectl-set." in text
     assert "nginx:1.27 → nginx:1.28" in text
     assert text.endswith(samples.LINK)
 

@@ -83,8 +83,7 @@ def test_a_card_says_who_did_what_and_each_field_with_old_and_new() -> None:
     assert card(samples.image())["header"] == {"title": "🔵 Deployment/shop/web updated"}
     assert "\n".join(paragraphs(samples.image())).splitlines() == [
         "Updated by alice with kubectl-set.",
-        "By: alice with kubectl-set",
-        "What: UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05.000000Z",
+        "What: UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05Z",
         '<font color="#5f6368">spec.template.spec.containers[nginx].image</font>',
         "nginx:1.27 → <b>nginx:1.28</b>",
     ]

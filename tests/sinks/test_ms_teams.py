@@ -104,8 +104,7 @@ def test_a_card_says_who_did_what_and_each_field_with_old_and_new() -> None:
     assert list(lines(card(samples.image()))) == [
         "🔵 Deployment/shop/web updated",
         "Updated by alice with kubectl-set.",
-        "By: alice with kubectl-set",
-        "What: UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05.000000Z",
+        "What: UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05Z",
         "spec.template.spec.containers[nginx].image: nginx:1.27 → nginx:1.28",
     ]
 

@@ -86,8 +86,7 @@ def test_a_message_says_who_did_what_and_each_field_with_old_and_new() -> None:
     assert attachment(samples.image())["color"] == "#2f80ed"
     assert attachment(samples.image())["text"].splitlines() == [
         "Updated by alice with kubectl-set.",
-        "By: alice with kubectl-set",
-        "What: UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05.000000Z",
+        "What: UPDATE Deployment/shop/web in prod at 2026-01-02T03:04:05Z",
         "• `spec.template.spec.containers[nginx].image`: `nginx:1.27` → `nginx:1.28`",
         f"[Open the entry]({samples.LINK})",
     ]
