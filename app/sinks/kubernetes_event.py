@@ -145,7 +145,7 @@ def event(notification: Notification) -> dict[str, Any]:
     """Return the Event, on the changed object; raises `PermanentError` where that cannot or must not have one."""
     entry, finding = notification.entry, notification.finding
     _check(entry)
-    reason, _ = WORDS[entry.operation]
+    reason, _ = _words(entry)
     warns = is_failure(notification) or finding.severity is Severity.HIGH
     # As client-go does: for objects without a namespace no other is allowed, and with an eventTime API servers disagree
     # about which.
@@ -170,6 +170,11 @@ def event(notification: Notification) -> dict[str, Any]:
         "reportingComponent": COMPONENT,
         "reportingInstance": COMPONENT,
     }
+
+
+def _words(entry: Entry) -> tuple[str, str]:
+    # An API server of the future may name an operation that nobody knows yet.
+    return WORDS.get(entry.operation, WORDS["UPDATE"])
 
 
 def _check(entry: Entry) -> None:
@@ -212,7 +217,7 @@ def message(notification: Notification) -> str:
 
 def _opening(notification: Notification, *, is_followed: bool) -> str:
     entry, finding, folded = notification.entry, notification.finding, notification.folded
-    person, (_, did) = plain.who(entry), WORDS[entry.operation]
+    person, (_, did) = plain.who(entry), _words(entry)
     if is_failure(notification):
         told = ": ".join(filter(None, (plain.one_line(finding.title), plain.one_line(finding.description))))
         return _short(told, _OPENING_BYTES)

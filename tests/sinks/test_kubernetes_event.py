@@ -117,6 +117,7 @@ async def test_an_object_without_a_namespace_has_its_events_in_default(tmp_path:
         ("CREATE", "alice with kubectl-edit created it"),
         ("DELETE", "alice with kubectl-edit deleted it"),
         ("CONNECT", "alice with kubectl-edit connected to it"),
+        ("UNKNOWN", "alice with kubectl-edit changed it"),
     ],
 )
 def test_what_has_no_fields_says_what_was_done(operation: str, said: str) -> None:
