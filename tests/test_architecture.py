@@ -38,6 +38,7 @@ BROAD_HANDLERS: Final = {
     "app/kube/handling.py": (1, "one object that a handler cannot take must not hide all the others"),
     "app/kube/lease.py": (1, "whatever a try meets, the next may win; without elections nobody tells"),
     "app/kube/watching.py": (1, "a bug of ours must not end the watch"),
+    "app/sinks/registry.py": (1, "one sink's bug must not keep the others from being made"),
     "app/sinks/_thread.py": (1, "what a thread's work raises is raised where it is waited for"),
     "app/store/journal.py": (1, "the writer must outlive whatever one item brings"),
     "app/watcher/capture.py": (1, "one Pod's fault must not keep others from being captured"),

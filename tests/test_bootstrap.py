@@ -10,18 +10,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import structlog
 
 from app.bootstrap.auditor import Auditor
 from app.bootstrap.process import every
 from app.config.file import read
 from app.settings import Settings
+from app.sinks.base import SinkSetupError
 from app.store.absent import ERROR
 from app.store.database import connect_reader
 from app.store.deliveries import list_deliveries
 from app.tls.files import ensure_dev_certificates
 from app.web.health import Check
 from tests.builders import make_record
+from tests.sinks.stands import Handler, Request, http_receiver
 
 HOOKS = """
 sinksConfig:
@@ -69,6 +73,10 @@ def states(auditor: Auditor) -> dict[str, Check]:
 
 def metric(auditor: Auditor, name: str) -> float | None:
     return auditor.metrics.registry.get_sample_value(name)
+
+
+def sink_up(auditor: Auditor, name: str) -> float | None:
+    return auditor.metrics.registry.get_sample_value("kubewitness_sink_up", {"sink": name})
 
 
 async def test_all_is_well_at_first_and_the_size_is_told(tmp_path: Path, certificates: Path) -> None:
@@ -120,15 +128,114 @@ async def test_a_sink_whose_options_stay_is_kept_when_the_configuration_changes(
     tmp_path: Path, certificates: Path
 ) -> None:
     async with running(tmp_path, certificates, HOOKS % "b") as auditor:
-        before = dict(auditor.backbone._sinks)
+        before = dict(auditor.backbone.employed.sinks)
         employed = {name: worker for name, (worker, _) in auditor.backbone.dispatcher._running.items()}
 
         await auditor.backbone._apply(read((HOOKS % "c").encode(), "c.yaml", {}))
 
-        assert auditor.backbone._sinks["same"] is before["same"]
-        assert auditor.backbone._sinks["other"] is not before["other"]
+        assert auditor.backbone.employed.sinks["same"] is before["same"]
+        assert auditor.backbone.employed.sinks["other"] is not before["other"]
         assert auditor.backbone.dispatcher._running["same"][0] is employed["same"]
         assert auditor.backbone.dispatcher._running["other"][0] is not employed["other"]
+
+
+MISSING = """
+globalConfig: {continue_on_sink_errors: %s}
+sinksConfig:
+- file_sink: {name: works, file_name: %s/out.jsonl}
+- webhook_sink: {name: later, url: "http://127.0.0.1:9/secret-path", ca_file: %s/ca.pem}
+%s"""
+NONSENSE = '- webhook_sink: {name: nonsense, url: "{{ env.KUBEWITNESS_NOT_SET }}"}'
+
+
+async def test_sinks_that_cannot_be_made_stop_neither_the_start_nor_the_others(
+    tmp_path: Path, certificates: Path
+) -> None:
+    config = MISSING % ("true", tmp_path, tmp_path, NONSENSE)
+    with structlog.testing.capture_logs() as logged:
+        async with running(tmp_path, certificates, config) as auditor:
+            check, up = (
+                states(auditor)["sinks"],
+                {name: sink_up(auditor, name) for name in ("works", "later", "nonsense")},
+            )
+            ready, _ = auditor.backbone.health.report()
+
+    assert ready
+    assert check.state == "degraded"
+    assert f"{tmp_path}/config.yaml:6:" in check.message
+    assert "the environment variable KUBEWITNESS_NOT_SET is not set" in check.message
+    assert f"{tmp_path}/config.yaml:5:3: sink 'later': ca_file {tmp_path}/ca.pem: No such file" in check.message
+    assert up == {"works": 1, "later": 0, "nonsense": 0}
+    said = {each["event"]: each for each in logged if each["log_level"] == "error"}
+    assert said["sink_left_out"]["sink"] == "nonsense"
+    assert said["sink cannot be made"]["at"] == f"{tmp_path}/config.yaml:5:3"
+    assert "secret-path" not in repr(logged) + check.message
+
+
+def arrivals(arrived: asyncio.Event) -> Handler:
+    """Take what comes and say so to the loop that runs now."""
+    loop = asyncio.get_running_loop()
+
+    def handle(request: Request) -> httpx.Response:
+        loop.call_soon_threadsafe(arrived.set)
+        return httpx.Response(204)
+
+    return handle
+
+
+async def test_what_is_meant_for_a_missing_sink_waits_until_it_can_be_made(tmp_path: Path, certificates: Path) -> None:
+    arrived = asyncio.Event()
+    with http_receiver(arrivals(arrived)) as receiver:
+        config = (MISSING % ("true", tmp_path, tmp_path, "")).replace("http://127.0.0.1:9/", receiver.url)
+        async with running(tmp_path, certificates, config) as auditor:
+            backbone = auditor.backbone
+            await backbone.journal.append(make_record("later", "works"))
+            await backbone.employ_missing()
+            await backbone.forget()
+            age = "UPDATE absent_sinks SET since = 0", "UPDATE deliveries SET updated_at = 0"
+            await backbone.journal.call(lambda c: [c.execute(each).rowcount for each in age])
+            await backbone.forget()
+            await backbone.measure_queue()
+            before = backbone.metrics.registry.get_sample_value("kubewitness_deliveries_pending", {"sink": "later"})
+            works = backbone.employed.sinks["works"]
+
+            (tmp_path / "ca.pem").write_bytes((certificates / "ca.crt").read_bytes())
+            await backbone.employ_missing()
+            await backbone.measure_queue()
+            await asyncio.wait_for(arrived.wait(), 10)
+
+            assert before == 1
+            assert states(auditor)["sinks"] == Check("ok")
+            assert sink_up(auditor, "later") == 1
+            assert backbone.employed.sinks["works"] is works
+
+
+async def test_a_sink_that_cannot_be_made_stops_the_start_where_that_is_wished(
+    tmp_path: Path, certificates: Path
+) -> None:
+    with pytest.raises(SinkSetupError, match=r"sink 'later': ca_file .*: No such file or directory"):
+        async with running(tmp_path, certificates, MISSING % ("false", tmp_path, tmp_path, "")):
+            raise AssertionError
+
+
+async def test_a_change_that_breaks_a_sink_keeps_to_the_same_rule(tmp_path: Path, certificates: Path) -> None:
+    file = tmp_path / "config.yaml"
+    async with running(tmp_path, certificates, HOOKS % "b") as auditor:
+        file.write_text(MISSING % ("false", tmp_path, tmp_path, NONSENSE))
+        await auditor.backbone.config.refresh()
+        refused = states(auditor)
+        kept = set(auditor.backbone.employed.sinks)
+
+        file.write_text(MISSING % ("true", tmp_path, tmp_path, NONSENSE))
+        await auditor.backbone.config.refresh()
+        await auditor.backbone.measure_queue()
+
+        assert (refused["config"].state, refused["sinks"].state) == ("degraded", "ok")
+        assert kept == {"same", "other"}
+        assert states(auditor)["config"] == Check("ok")
+        assert states(auditor)["sinks"].state == "degraded"
+        assert set(auditor.backbone.employed.sinks) == {"works"}
+        assert sink_up(auditor, "same") is None
 
 
 async def test_links_lead_to_where_the_configuration_in_effect_says(tmp_path: Path, certificates: Path) -> None:
@@ -145,7 +252,7 @@ async def test_links_lead_to_where_the_configuration_in_effect_says(tmp_path: Pa
         assert link("e1") == ""
 
 
-@pytest.mark.parametrize("name", ["config", "certificate", "retention", "queue", "admission listener"])
+@pytest.mark.parametrize("name", ["config", "certificate", "retention", "queue", "sinks", "admission listener"])
 async def test_background_work_that_ends_makes_the_process_unready(
     tmp_path: Path, certificates: Path, name: str
 ) -> None:

@@ -16,6 +16,7 @@ import structlog
 
 from app.audit.fingerprint_key import fingerprint_key
 from app.bootstrap.process import Background, every
+from app.bootstrap.sinks import Employed
 from app.config.model import Config
 from app.config.reload import WatchedConfig
 from app.core.identity import EntryIds
@@ -23,8 +24,6 @@ from app.core.paths import compile_pattern
 from app.core.redact import Redactor
 from app.delivery.dispatcher import Dispatcher
 from app.settings import CommonSettings, environment
-from app.sinks.base import Sink
-from app.sinks.registry import build_all
 from app.store.absent import ERROR as NO_SUCH_SINK
 from app.store.absent import give_up_absent
 from app.store.database import connect_reader
@@ -39,6 +38,7 @@ logger = structlog.get_logger(__name__)
 
 _RETENTION_SECONDS: Final = 60.0
 _QUEUE_SECONDS: Final = 5.0
+_SINKS_SECONDS: Final = 30.0
 
 
 class _Observer(JournalObserver):
@@ -81,7 +81,7 @@ class Backbone:
         )
         self._on_config = on_config
         self._measured_sinks: set[str] = set()
-        self._sinks: dict[str, Sink[Any]] = {}
+        self.employed = Employed(self.config, self.metrics.sink_up)
         self._retention = Retention(settings.retention_age, settings.retention_size or None)
         self._size_over_limit: int | None = None
 
@@ -94,13 +94,14 @@ class Backbone:
         self.metrics.follow_journal(lambda: self.journal.pending, lambda: self.journal.pending_seconds)
 
     async def employ_sinks(self) -> None:
-        """Build the sinks; raises SinkSetupError."""
+        """Make the sinks; raises SinkSetupError if one cannot be made and the configuration says not to go on then."""
         deliveries = DeliveryQueue(self.journal)
         await deliveries.recover()
-        self._sinks = build_all(self.config.current.sinks)
+        self.employed.take(await self.employed.make(self.config.current))
+        self.employed.measure()
         self.dispatcher = Dispatcher(
             deliveries,
-            self._sinks.values(),
+            self.employed.sinks.values(),
             clock=lambda: datetime.now(UTC),
             random=random.SystemRandom().random,
             on_outcome=self._count_delivery,
@@ -114,12 +115,19 @@ class Backbone:
         self.background.start(self.config.run(), "config")
         self.background.start(every(_RETENTION_SECONDS, self.forget), "retention")
         self.background.start(every(_QUEUE_SECONDS, self.measure_queue), "queue")
+        self.background.start(every(_SINKS_SECONDS, self.employ_missing), "sinks")
 
     def listen(self, make_app: Callable[[Health], Any], checks: Mapping[str, Callable[[], Check]]) -> None:
         """Open the console port; `checks` are those of the process beside those of the backbone."""
         settings = self.settings
         self.health = Health(
-            {"journal": self._check_journal, "config": self._check_config, **checks, "tasks": self._check_tasks}
+            {
+                "journal": self._check_journal,
+                "config": self._check_config,
+                "sinks": self.employed.check,
+                **checks,
+                "tasks": self._check_tasks,
+            }
         )
         self._console_socket = listen(settings.console_host, settings.console_port, "--console-port")
         self._console = listener(make_app(self.health))
@@ -156,15 +164,22 @@ class Backbone:
 
     async def _apply(self, config: Config) -> None:
         """Take over a changed configuration: rules at once, sinks as their running sends end."""
-        sinks = build_all(config.sinks, self._sinks)
+        built = await self.employed.make(config)
         self._on_config(config)
-        await self.dispatcher.replace_sinks(sinks.values())
-        self._sinks = sinks
+        await self.dispatcher.replace_sinks(built.sinks.values())
+        self.employed.take(built)
+
+    async def employ_missing(self) -> None:
+        """Try again to make the sinks that could not be made: the file that one needs may be there by now."""
+        built = await self.employed.again()
+        if built is not None:
+            await self.dispatcher.replace_sinks(built.sinks.values())
+            self.employed.take(built)
 
     async def forget(self) -> None:
         """Give up what nobody is configured to take, then forget what may be forgotten."""
-        call, retention = self.journal.call, self._retention
-        while given_up := await call(lambda c: give_up_absent(c, self._sinks, datetime.now(UTC))):
+        call, retention, names = self.journal.call, self._retention, self.employed.names
+        while given_up := await call(lambda c: give_up_absent(c, names, datetime.now(UTC))):
             logger.warning("deliveries given up", action="dead", reason=NO_SUCH_SINK, deliveries=given_up)
         while forgotten := await call(lambda c: forget(c, retention, datetime.now(UTC))):
             self.metrics.forgotten.inc(forgotten)
@@ -174,7 +189,8 @@ class Backbone:
         self.metrics.journal_over_limit.set(self._size_over_limit is not None)
 
     async def measure_queue(self) -> None:
-        """Set the gauges of the journal and of the deliveries."""
+        """Set the gauges of the journal, of the deliveries and of the sinks."""
+        self.employed.measure()
 
         def measured() -> tuple[int, list[tuple[str, int, int, float]]]:
             with closing(connect_reader(self.journal.path)) as connection:
@@ -183,7 +199,7 @@ class Backbone:
         size, states = await asyncio.to_thread(measured)
         self.metrics.journal_size.set(size)
         found = {sink: numbers for sink, *numbers in states}
-        self._measured_sinks |= found.keys() | {sink.name for sink in self.config.current.sinks}
+        self._measured_sinks |= found.keys() | self.employed.names
         for sink in self._measured_sinks:
             pending, dead, age = found.get(sink, (0, 0, 0.0))
             self.metrics.queue_pending.labels(sink).set(pending)

@@ -36,6 +36,16 @@ _ROBUSTA_ONLY: Final = frozenset(
 )
 """Top-level Helm values of Robusta (its chart's values.yaml) without a counterpart here."""
 
+_ROBUSTA_SINKS: Final = {
+    "robusta_sink": "remove it: it leads to Robusta's own service; the console shows the changes here",
+    "incidentio_sink": "use webhook_sink with the URL of the alert source, or apprise_sink",
+    "yamessenger_sink": "use webhook_sink, with something that translates, or another messenger's sink",
+    "plivo_sink": "use apprise_sink, which sends text messages by plivo:// and others",
+    "ms_teams_graph_sink": "use ms_teams_sink with the URL of a workflow of the channel",
+    "slack_sink_preview": "use slack_sink, which has no templates of its own",
+}
+"""Sinks of Robusta that there are not here, with what to do instead."""
+
 _ON_KIND: Final = re.compile(r"on_(\w+?)_(create|update|delete|all_changes)")
 _KIND_WORDS: Final = frozenset(BY_NAME) | {"kubernetes_any_resource", "resource"}
 _WORD: Final = re.compile(r"'([^']*)'")
@@ -90,6 +100,8 @@ def _unknown(parent: KeyPath, word: str) -> Complaint:
         return Complaint(path, f"{word!r} is a Helm value of Robusta that has no counterpart here", of_key=True)
     if word in _OF_A_SCOPE and "scope" in keys_at(parent):
         return Complaint(path, f"{word!r} belongs into scope: indent it", f"scope.{word}", of_key=True)
+    if word in _ROBUSTA_SINKS and parent[:1] == ("sinksConfig",):
+        return Complaint(path, f"{word!r} of Robusta does not exist here: {_ROBUSTA_SINKS[word]}", of_key=True)
     noun = _noun(parent)
     near = _nearest_trigger(word) if noun == "trigger" else nearest(word, keys_at(parent))
     return Complaint(path, f"unknown {noun} {word!r}{'' if near else _hint(noun, word, parent)}", near, of_key=True)

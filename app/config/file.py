@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import msgspec
 from pydantic import ValidationError
 
 from app.config.environment import substitute
@@ -41,6 +42,81 @@ def read_content(path: Path) -> bytes:
 
 def read(content: bytes, file: str, environ: Mapping[str, str]) -> Config:
     """Return the configuration that the bytes hold; `file` is what problems call it. An empty file has the defaults."""
+    checked = _check(content, file, environ)
+    if checked.config is None or checked.found:
+        raise checked.error(checked.found)
+    return checked.config
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A declared sink that cannot be used as it is written, with all that is wrong with it.
+
+    `key` is its type; `name` is its place in the file, such as `sinksConfig[0]`, if it has no name.
+    """
+
+    name: str
+    key: str
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.problems))
+
+
+class Reading(NamedTuple):
+    """A configuration without the sinks that were left out; `places` has the `file:line:column` of each by name."""
+
+    config: Config
+    left_out: tuple[LeftOut, ...]
+    places: Mapping[str, str]
+
+
+def load_usable(path: Path, environ: Mapping[str, str]) -> Reading:
+    """Return what can be used of the file; raises what `read_usable` does."""
+    return read_usable(read_content(path), str(path), environ)
+
+
+def read_usable(content: bytes, file: str, environ: Mapping[str, str]) -> Reading:
+    """Return the configuration without the sinks that have problems; playbooks may still name those.
+
+    Raises ConfigError with every problem of the file if any is not of a single sink.
+    """
+    checked = _check(content, file, environ)
+    broken = {index for complaint in checked.found if (index := _sink_of(complaint)) is not None}
+    config = checked.config
+    if config is None and broken:
+        config, _ = _validated(_without(checked.value, broken))
+    found = [*checked.found, *(_tracker_complaints(config) if config and checked.config is None else ())]
+    if config is None or any(_sink_of(complaint) is None for complaint in found):
+        raise checked.error(found)
+    if checked.config is not None:
+        kept = [item for index, item in enumerate(config.sinks_config) if index not in broken]
+        config = config.model_copy(update={"sinks_config": kept})
+    return Reading(config, tuple(_left_out(checked, index) for index in sorted(broken)), checked.places())
+
+
+class _Checked(NamedTuple):
+    """A file that was read: its value with the variables filled in, and what is wrong with it."""
+
+    file: str
+    environ: Mapping[str, str]
+    document: Document
+    value: Any
+    config: Config | None
+    found: list[Complaint]
+
+    def error(self, found: Iterable[Complaint]) -> ConfigError:
+        """Return complaints as an error for people."""
+        texts = filled(self.document.value, self.environ)
+        return ConfigError(_problem(self.file, self.document, complaint, texts) for complaint in found)
+
+    def places(self) -> dict[str, str]:
+        """Return where each sink that has a name stands."""
+        named = ((name, self.document.place(path[:2])) for path, name in _sink_names(self.value))
+        return {name: f"{self.file}:{line}:{column}" for name, (line, column) in named}
+
+
+def _check(content: bytes, file: str, environ: Mapping[str, str]) -> _Checked:
+    """Check all of the file; raises ConfigError if it is no YAML."""
     try:
         document = parse(content)
     except YamlError as error:
@@ -53,10 +129,28 @@ def read(content: bytes, file: str, environ: Mapping[str, str]) -> Config:
     found.extend(each for each in (*errors, *_name_complaints(value, document.value)) if each.path not in unset)
     if config is not None and not found:
         found.extend(_tracker_complaints(config))
-    if config is None or found:
-        texts = filled(document.value, environ)
-        raise ConfigError(_problem(file, document, complaint, texts) for complaint in found)
-    return config
+    return _Checked(file, environ, document, value, config, found)
+
+
+def _sink_of(complaint: Complaint) -> int | None:
+    """Return the index of the declared sink that a complaint is about, None if it is about anything else."""
+    match complaint.path:
+        case (str(section), int(index), *_) if section == SINKS:
+            return index
+    return None
+
+
+def _without(value: dict[str, Any], broken: Collection[int]) -> dict[str, Any]:
+    return value | {SINKS: [item for index, item in enumerate(value[SINKS]) if index not in broken]}
+
+
+def _left_out(checked: _Checked, index: int) -> LeftOut:
+    name, key = next(
+        ((name, str(path[2])) for path, name in _sink_names(checked.value) if path[1] == index),
+        (render_key((SINKS, index)), ""),
+    )
+    error = checked.error(complaint for complaint in checked.found if _sink_of(complaint) == index)
+    return LeftOut(name, key, error.problems)
 
 
 def _validated(value: Any) -> tuple[Config | None, list[Complaint]]:

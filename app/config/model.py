@@ -73,6 +73,10 @@ class GlobalConfig(_Section):
     console_url: Annotated[
         HttpUrl | None, Field(description="Where people reach the console, for links in notifications.")
     ] = None
+    continue_on_sink_errors: Annotated[
+        bool,
+        Field(description="Leave out a sink that is misconfigured or cannot be made, instead of refusing the file."),
+    ] = True
     redact: Annotated[
         Redact,
         BeforeValidator(_or_defaults, json_schema_input_type=Redact | None),

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from watchfiles import awatch
 
-from app.config.file import read, read_content
+from app.config.file import LeftOut, Reading, read_content, read_usable
 from app.config.model import Config
 from app.config.problems import ConfigError
 from app.sinks.base import SinkSetupError
@@ -30,8 +30,10 @@ class WatchedConfig:
     """Keeps the last good configuration while the file changes.
 
     `current` is in effect, since `loaded_at` (UTC); `last_error` says what is wrong with a newer file that was
-    refused, None if there is none. The folder is watched, not the file: editors replace files, and the kubelet swaps
-    the `..data` link of a mounted ConfigMap.
+    refused, None if there is none. Sinks that have problems are left out, and said, unless the file forbids that.
+
+    The folder is watched, not the file: editors replace files, and the kubelet swaps the `..data` link of a mounted
+    ConfigMap.
     """
 
     def __init__(
@@ -53,10 +55,30 @@ class WatchedConfig:
         self._settle_seconds = settle_seconds
         self._lock = asyncio.Lock()
         self._seen: bytes | None = b"" if path is None else read_content(path)
-        self.current: Config = read(self._seen, str(path), environ)
+        self._reading = self._read(self._seen)
         self._tell_notes()
         self.loaded_at: datetime = datetime.now(UTC)
         self.last_error: str | None = None
+
+    @property
+    def current(self) -> Config:
+        """The configuration in effect."""
+        return self._reading.config
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The sinks that the file in effect declares, and that cannot be used as they are written."""
+        return self._reading.left_out
+
+    def place(self, sink: str) -> str:
+        """Return where the file in effect declares a sink, as `file:line:column`; the file's name for others."""
+        return self._reading.places.get(sink, str(self._path))
+
+    def _read(self, content: bytes) -> Reading:
+        reading = read_usable(content, str(self._path), self._environ)
+        if reading.left_out and not reading.config.global_config.continue_on_sink_errors:
+            raise ConfigError(problem for sink in reading.left_out for problem in sink.problems)
+        return reading
 
     async def run(self) -> None:
         """Follow the file until cancelled. File system events are a hint: the contents decide, also every 30 s."""
@@ -96,8 +118,8 @@ class WatchedConfig:
             return
         self._seen = content
         try:
-            config = read(content, str(self._path), self._environ)
-            await self._on_change(config)
+            reading = self._read(content)
+            await self._on_change(reading.config)
         except ConfigError as error:
             self._refuse(error)
         except SinkSetupError as error:
@@ -107,17 +129,19 @@ class WatchedConfig:
             log.exception("config_change_failed", path=str(self._path))
             self._try_again(error)
         else:
-            self._accept(config)
+            self._accept(reading)
 
-    def _accept(self, config: Config) -> None:
-        self.current, self.loaded_at, self.last_error = config, datetime.now(UTC), None
-        log.info("config_loaded", path=str(self._path), playbooks=len(config.custom_playbooks))
+    def _accept(self, reading: Reading) -> None:
+        self._reading, self.loaded_at, self.last_error = reading, datetime.now(UTC), None
+        log.info("config_loaded", path=str(self._path), playbooks=len(self.current.custom_playbooks))
         self._tell_notes()
         self._on_result(True, "")
 
     def _tell_notes(self) -> None:
         if self.current.notes:
             log.warning("config_notes", path=str(self._path), notes=list(self.current.notes))
+        for sink in self.left_out:
+            log.error("sink_left_out", path=str(self._path), sink=sink.name, problems=list(map(str, sink.problems)))
 
     def _refuse(self, error: Exception) -> None:
         self.last_error = str(error)

@@ -6,18 +6,22 @@ import importlib
 import inspect
 import pkgutil
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 import app.sinks
-from app.sinks.base import Sink, SinkConfig
+from app.sinks.base import Sink, SinkConfig, SinkSetupError
 
 NOT_SINKS: Final = frozenset({"base", "registry"})
+OTHER_KEYS: Final = MappingProxyType({"service_now_sink": "servicenow_sink"})
+"""Robusta's spelling of a key, and ours: its files are read as they are."""
 
 
 class Sinks(Mapping[str, type[Sink[Any]]]):
@@ -85,8 +89,8 @@ class _OneSink(BaseModel):
 
 
 def _model(keys: Iterable[str]) -> type[_OneSink]:
-    """Return a model with one optional field per sink, of which exactly one must be given."""
-    fields: dict[str, Any] = {key: (SINKS[key].Config, None) for key in keys}
+    """Return a model with one optional field per key of a sink, of which exactly one must be given."""
+    fields: dict[str, Any] = {key: (SINKS[OTHER_KEYS.get(key, key)].Config, None) for key in keys}
     return create_model("SinkItem", __base__=_OneSink, __doc__=SinkItem.__doc__, **fields)
 
 
@@ -105,10 +109,11 @@ class SinkItem:
     @classmethod
     def _validated(cls, value: object) -> Self:
         """Validate with the models of the sinks that are named: the others are not loaded, which saves memory."""
-        keys = [key for key in value if key in SINKS] if isinstance(value, dict) else []
+        known = SINKS.keys() | OTHER_KEYS.keys()
+        keys = [key for key in value if key in known] if isinstance(value, dict) else []
         item = _model(keys).model_validate(value)
         (key,) = item.model_fields_set
-        return cls(key, getattr(item, key))
+        return cls(OTHER_KEYS.get(key, key), getattr(item, key))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -118,7 +123,7 @@ class SinkItem:
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return handler(_model(SINKS).__pydantic_core_schema__)
+        return handler(_model([*SINKS, *OTHER_KEYS]).__pydantic_core_schema__)
 
 
 def build(config: SinkConfig) -> Sink[Any]:
@@ -141,15 +146,35 @@ def key_of(config: SinkConfig) -> str:
     raise TypeError(f"{type(config).__name__} is not the Config of any sink")
 
 
-def build_all(
-    configs: Iterable[SinkConfig], known: Mapping[str, Sink[Any]] = MappingProxyType({})
-) -> dict[str, Sink[Any]]:
-    """Return the sinks for these options by name; raises what `build` does.
+class Built(NamedTuple):
+    """Sinks by name, and by name why a sink could not be made."""
+
+    sinks: dict[str, Sink[Any]]
+    failures: dict[str, str]
+
+
+def build_all(configs: Iterable[SinkConfig], known: Mapping[str, Sink[Any]] = MappingProxyType({})) -> Built:
+    """Return the sinks for these options; one that cannot be made keeps none of the others from it.
 
     Of the known ones, a sink whose options are the same is taken again: it goes on, with the pause that its receiver
     asked for.
     """
-    return {config.name: _known(config, known) or build(config) for config in configs}
+    built = Built({}, {})
+    for config in configs:
+        try:
+            built.sinks[config.name] = _known(config, known) or build(config)
+        except SinkSetupError as error:
+            built.failures[config.name] = str(error)
+        except Exception as error:  # noqa: BLE001  a sink's bug must not keep the others from being made
+            built.failures[config.name] = _bug(config, error)
+    return built
+
+
+def _bug(config: SinkConfig, error: Exception) -> str:
+    """Say where the error was raised. What it says itself is not shown: it may quote an option that is secret."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    return f"sink {config.name!r}: internal error ({type(error).__name__} at {place}): this is a bug of the sink"
 
 
 def _known(config: SinkConfig, known: Mapping[str, Sink[Any]]) -> Sink[Any] | None:

@@ -94,6 +94,12 @@ class Metrics:
         self.queue_age = Gauge(
             "kubewitness_deliveries_oldest_age_seconds", "Age of the oldest pending delivery.", ["sink"], registry=r
         )
+        self.sink_up = Gauge(
+            "kubewitness_sink_up",
+            "1 if the sink works, 0 if it is left out or cannot be made: /readyz says why.",
+            ["sink"],
+            registry=r,
+        )
         self.config_reloads = Counter(
             "kubewitness_config_reloads", "Readings of the configuration, by result.", ["result"], registry=r
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config.file import load, read
+from app.config.file import load, read, read_usable
 from app.config.model import Config
 from app.config.problems import ConfigError, Problem
 from app.core.noise import NoiseOptions
@@ -333,3 +333,87 @@ def test_a_word_of_the_file_is_quoted_beside_a_variable() -> None:
     only = problem(playbook("on_pod_update: {labels_selector: 'tier,app={{ env.S }}'}"), {"S": "web"})
 
     assert only.message.startswith("'tier' is not a label")
+
+
+HOOK = '{webhook_sink: {name: %s, url: "https://example.com/%s"}}'
+
+
+def sinks_file(*items: str, more: str = "") -> str:
+    return "sinksConfig:\n" + "".join(f"- {item}\n" for item in items) + more
+
+
+@pytest.mark.parametrize(
+    ("item", "name", "key", "message"),
+    [
+        ("{webhook_sink: {name: bad, url: ftp://x}}", "bad", "webhook_sink", "URL scheme should be 'http' or 'https'"),
+        ("{webhook_sink: {name: bad}}", "bad", "webhook_sink", "lacks the key 'url'"),
+        (HOOK % ("bad", "{{ env.TOKEN }}"), "bad", "webhook_sink", "the environment variable TOKEN is not set"),
+        ("{webhok_sink: {name: bad}}", "bad", "webhok_sink", "unknown sink type 'webhok_sink'"),
+        ("{webhook_sink: {nam: bad}}", "sinksConfig[1]", "", "lacks the key 'name'"),
+        (HOOK % ("good", "again"), "good", "webhook_sink", "another sink is already named 'good'"),
+        ("{webhook_sink: {name: bad, name: bad, url: https://x}}", "bad", "webhook_sink", "is written twice"),
+        ("just words", "sinksConfig[1]", "", "mapping"),
+    ],
+)
+def test_a_sink_with_a_problem_is_left_out_and_the_others_stay(item: str, name: str, key: str, message: str) -> None:
+    text = sinks_file(HOOK % ("good", "a"), item, HOOK % ("last", "b"), more=playbook())
+
+    reading = read_usable(text.encode(), "c.yaml", {})
+
+    assert [sink.name for sink in reading.config.sinks] == ["good", "last"]
+    (left_out,) = reading.left_out
+    assert (left_out.name, left_out.key) == (name, key)
+    assert {problem.line for problem in left_out.problems} == {3}
+    assert message in str(left_out)
+    assert {str(problem) for problem in left_out.problems} == set(map(str, problems(text)))
+
+
+def test_playbooks_may_name_a_sink_that_is_left_out() -> None:
+    text = sinks_file("{webhook_sink: {name: bad}}", more=playbook() + "  sinks: [bad]\n")
+
+    config = read_usable(text.encode(), "c.yaml", {}).config
+
+    assert config.custom_playbooks[0].sinks == ["bad"]
+    assert config.compile() is not None
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        playbook(trigger="on_pot_update: {}"),
+        playbook(action="json_change_tracker: {url: https://x.example, headers: {'a b': c}}"),
+        "globalConfig: {cluster_name: [a]}\n",
+        playbook() + "  sinks: [bda]\n",
+        "unknown: 1\n",
+    ],
+)
+def test_a_problem_elsewhere_refuses_the_file_with_those_of_the_sinks(elsewhere: str) -> None:
+    text = sinks_file("{webhook_sink: {name: bad}}", more=elsewhere)
+
+    with pytest.raises(ConfigError) as caught:
+        read_usable(text.encode(), "c.yaml", {})
+
+    assert len(caught.value.problems) == 2
+    assert "lacks the key 'url'" in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize(
+    "section", ["sinksConfig: 7\n", "sinksConfig: {webhook_sink: {name: a}}\n", "[]", "{", "a: b: c"]
+)
+def test_what_is_no_single_sinks_problem_refuses_the_file(section: str) -> None:
+    with pytest.raises(ConfigError):
+        read_usable(section.encode(), "c.yaml", {})
+
+
+def test_values_of_the_environment_are_not_quoted_for_a_sink_that_is_left_out() -> None:
+    text = sinks_file('{webhook_sink: {name: bad, url: "{{ env.HOOK }}"}}')
+
+    (left_out,) = read_usable(text.encode(), "c.yaml", {"HOOK": "gopher://secret-host/secret-path"}).left_out
+
+    assert "secret" not in f"{left_out} {left_out!r}"
+
+
+def test_it_is_known_where_each_sink_stands() -> None:
+    text = sinks_file(HOOK % ("first", "a"), HOOK % ("second", "b"))
+
+    assert read_usable(text.encode(), "c.yaml", {}).places == {"first": "c.yaml:2:3", "second": "c.yaml:3:3"}

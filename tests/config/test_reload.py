@@ -262,3 +262,51 @@ async def test_a_file_without_such_playbooks_has_no_notes(path: Path) -> None:
         Follower(path)
 
     assert logged == []
+
+
+BROKEN = "sinksConfig: [{stdout_sink: {name: out}}, {webhook_sink: {name: hook, url: '{{ env.HOOK }}'}}]\n"
+STRICT = "globalConfig: {continue_on_sink_errors: false}\n"
+
+
+def left_out(follower: Follower) -> list[str]:
+    return [sink.name for sink in follower.watched.left_out]
+
+
+async def test_a_sink_that_is_left_out_is_said_with_its_place_and_does_not_refuse_the_file(path: Path) -> None:
+    follower = Follower(path)
+    write(path, BROKEN)
+    with structlog.testing.capture_logs() as logged:
+        await follower.watched.refresh()
+
+    assert await follower.results.get() == (True, "")
+    assert [sink.name for sink in follower.watched.current.sinks] == ["out"]
+    assert left_out(follower) == ["hook"]
+    (said,) = [each for each in logged if each["event"] == "sink_left_out"]
+    assert (said["log_level"], said["sink"]) == ("error", "hook")
+    assert said["problems"][0].startswith(f"{path}:1:")
+    assert "the environment variable HOOK is not set" in said["problems"][0]
+
+
+async def test_a_sink_that_is_mended_is_left_out_no_longer(path: Path) -> None:
+    write(path, BROKEN)
+    follower = Follower(path)
+    assert left_out(follower) == ["hook"]
+
+    write(path, BROKEN.replace("{{ env.HOOK }}", "https://example.com"))
+    await follower.watched.refresh()
+
+    assert left_out(follower) == []
+    assert [sink.name for sink in follower.watched.current.sinks] == ["out", "hook"]
+
+
+async def test_a_file_that_does_not_go_on_without_its_sinks_is_refused(path: Path) -> None:
+    follower = Follower(path)
+    write(path, STRICT + BROKEN)
+    await follower.watched.refresh()
+
+    taken, message = await follower.results.get()
+    assert not taken
+    assert "the environment variable HOOK is not set" in message
+    assert follower.cluster == "a"
+    with pytest.raises(ConfigError, match="HOOK is not set"):
+        Follower(path)

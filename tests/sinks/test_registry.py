@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ from typing_extensions import override
 
 from app.core.finding import Notification
 from app.sinks.base import Rendering, Sink, SinkConfig
-from app.sinks.registry import SINKS, SinkItem, build, build_all, sink_in
+from app.sinks.registry import OTHER_KEYS, SINKS, SinkItem, build, build_all, key_of, sink_in
 from app.sinks.webhook import WebhookConfig, WebhookSink
 
 
@@ -103,7 +104,7 @@ def test_an_item_names_exactly_one_sink() -> None:
 def test_the_schema_lists_every_sink() -> None:
     schema = TypeAdapter(SinkItem).json_schema()
 
-    assert schema["properties"].keys() == SINKS.keys()
+    assert schema["properties"].keys() == SINKS.keys() | OTHER_KEYS.keys()
     assert (schema["minProperties"], schema["maxProperties"]) == (1, 1)
     assert schema["additionalProperties"] is False
 
@@ -130,11 +131,58 @@ def test_sinks_with_equal_options_are_taken_again() -> None:
     def config(name: str, url: str) -> WebhookConfig:
         return WebhookConfig.model_validate({"name": name, "url": url, "headers": {"X-Key": "secret"}})
 
-    known = build_all([config("a", "http://localhost/a"), config("b", "http://localhost/b")])
+    known = build_all([config("a", "http://localhost/a"), config("b", "http://localhost/b")]).sinks
 
-    again = build_all([config("b", "http://localhost/b"), config("a", "http://localhost/new")], known)
+    again = build_all([config("b", "http://localhost/b"), config("a", "http://localhost/new")], known).sinks
 
     assert list(again) == ["b", "a"]
     assert again["b"] is known["b"]
     assert again["a"] is not known["a"]
     assert again["a"].config == config("a", "http://localhost/new")
+
+
+def test_a_sink_that_cannot_be_made_keeps_no_other_from_being_made(tmp_path: Path) -> None:
+    broken = WebhookConfig.model_validate({"name": "broken", "url": "http://localhost", "ca_file": tmp_path / "ca.pem"})
+    works = WebhookConfig.model_validate({"name": "works", "url": "http://localhost"})
+
+    built = build_all([broken, works])
+
+    assert list(built.sinks) == ["works"]
+    assert built.failures == {"broken": f"sink 'broken': ca_file {tmp_path}/ca.pem: No such file or directory"}
+
+
+def test_a_bug_in_a_constructor_is_named_without_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: WebhookSink, config: WebhookConfig) -> None:
+        raise RuntimeError(f"cannot use {config.url.get_secret_value()}")
+
+    monkeypatch.setattr(WebhookSink, "__init__", fail)
+    config = WebhookConfig.model_validate({"name": "hook", "url": "http://localhost/secret-path"})
+
+    (failure,) = build_all([config]).failures.values()
+
+    assert failure.startswith("sink 'hook': internal error (RuntimeError at test_registry.py:")
+    assert "secret" not in failure
+
+
+def test_other_spellings_of_a_key_mean_the_same_sink() -> None:
+    options = {"name": "now", "instance": "dev1", "username": "bot", "password": "x"}
+
+    ours, theirs = (
+        File.model_validate({"sinksConfig": [{key: options}]}).sinksConfig[0]
+        for key in ("servicenow_sink", "service_now_sink")
+    )
+
+    assert theirs.chosen == ours.chosen
+    assert theirs.key == "servicenow_sink"
+    assert key_of(theirs.config) == "servicenow_sink"
+
+
+def test_a_problem_is_told_under_the_spelling_of_the_file() -> None:
+    item = {"service_now_sink": {"name": "now", "instance": "dev1", "username": "bot"}}
+
+    assert problems(item) == [("sinksConfig.0.service_now_sink.password", "Field required")]
+
+
+def test_other_spellings_are_those_of_sinks_and_no_sinks_of_their_own() -> None:
+    assert OTHER_KEYS.keys().isdisjoint(SINKS)
+    assert set(OTHER_KEYS.values()) <= SINKS.keys()
