@@ -49,6 +49,7 @@ def console(journal: Path, health: Health, metrics: Metrics) -> Console:
     app.add_exception_handler(RequestValidationError, parameters.refusal)
     app.include_router(probes.router(health, metrics))
     app.include_router(api.router(journal))
+    app.include_router(api.links())
 
     @app.exception_handler(StoreError)
     @app.exception_handler(sqlite3.Error)
