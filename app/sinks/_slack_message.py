@@ -98,7 +98,7 @@ def _top(notification: Notification) -> Blocks:
     small = [
         *([f"By {plain.shorten(person, VALUE_LIMIT)}"] if person and person not in finding.description else []),
         plain.shorten(plain.what(entry).removesuffix(f" at {plain.second(entry.at)}"), VALUE_LIMIT),
-        *([f"Told once for {folded.count} of them since {plain.second(folded.since)}."] if folded else []),
+        *([f"{folded.count} of these since {plain.second(folded.since)}, told as one."] if folded else []),
     ]
     return [header(_text.title(notification)), context(*small, moment=entry.at)]
 

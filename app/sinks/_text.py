@@ -96,7 +96,7 @@ def head(notification: Notification) -> list[str]:
         *(line for line in plain.lines(finding.description, VALUE_LIMIT) if line),
         *([f"By: {plain.shorten(person, VALUE_LIMIT)}"] if person and person not in finding.description else []),
         f"What: {plain.shorten(plain.what(entry), VALUE_LIMIT)}",
-        *([f"Told once for {folded.count} of them since {plain.second(folded.since)}."] if folded else []),
+        *([f"{folded.count} of these since {plain.second(folded.since)}, told as one."] if folded else []),
     ]
 
 

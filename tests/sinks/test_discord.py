@@ -226,7 +226,7 @@ def test_what_is_no_webhook_is_an_error() -> None:
 
 
 def test_a_folded_notification_says_so() -> None:
-    assert "Told once for 14 of them" in embed(samples.folded())["description"]
+    assert "14 of these since 2026-01-02T02:59:10Z, told as one." in embed(samples.folded())["description"]
 
 
 def test_without_a_link_there_is_none() -> None:
