@@ -25,7 +25,10 @@ from app.cli.lazy import LazyGroup
 from app.cli.main import app
 from app.config.model import Config, GlobalConfig, Redact
 from app.core.actions import ACTIONS, JobEnricher
+from app.core.flapping import Flapping
+from app.core.grouping import ATTRIBUTES, Grouping, RegularMode, SummaryMode
 from app.core.kinds import BY_NAME
+from app.core.noise import NoiseOptions
 from app.core.playbook import Playbook
 from app.core.record import Record
 from app.core.scope import ChangeScopeItem, ScopeItem
@@ -40,10 +43,13 @@ from app.core.triggers import (
     ObjectTrigger,
     OperationTrigger,
 )
+from app.core.windows import Activity, ActivityHours, ActivityInterval, MuteInterval
 from app.settings import PREFIX, CommonSettings, Settings, WatchSettings
+from app.sinks._http import HttpSinkConfig
 from app.sinks.base import SinkConfig
 from app.sinks.registry import SINKS
 from app.telemetry.metrics import Metrics
+from tests.receivers import RECEIVERS
 
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = tuple(sorted((ROOT / "docs").glob("*.md")))
@@ -76,11 +82,16 @@ def options(fields: Fields) -> str:
 
 
 def own(model: type[BaseModel], *inherited: type[BaseModel]) -> Fields:
-    known = {name for base in inherited for name in base.model_fields}
-    return [(name, field) for name, field in model.model_fields.items() if name not in known]
+    """Return the model's fields, but for those that are as in a model that it inherits from."""
+    known = {name: field for base in inherited for name, field in base.model_fields.items()}
+    return [
+        (name, field)
+        for name, field in model.model_fields.items()
+        if name not in known or (field.default, field.description) != (known[name].default, known[name].description)
+    ]
 
 
-def first_paragraph(documented: type[Any]) -> str:
+def first_paragraph(documented: object) -> str:
     return " ".join(inspect.getdoc(documented).split("\n\n")[0].split())  # type: ignore[union-attr]  # ruff D has them
 
 
@@ -187,14 +198,116 @@ def variables() -> str:
     return ", ".join([*(f"`${name}`" for name in VARIABLES), *(f"`${name}.x`" for name in MAPS)])
 
 
+def sink_options() -> str:
+    attributes = ", ".join(f"`{name}`" for name in ATTRIBUTES)
+    return "\n\n".join(
+        [
+            "Every sink:",
+            options(own(SinkConfig)),
+            "`activity`:",
+            options(own(Activity)),
+            "Each of its `intervals`:",
+            options(own(ActivityInterval)),
+            "Each of their `hours`:",
+            options(own(ActivityHours)),
+            "Each of `mute_intervals`:",
+            options(own(MuteInterval)),
+            "`grouping`:",
+            options(own(Grouping)),
+            "`notification_mode` has one of two; `summary`:",
+            options(own(SummaryMode)),
+            "`regular`:",
+            options(own(RegularMode)),
+            f"`group_by` and `by` take {attributes}, `labels: [...]` and `annotations: [...]`.",
+        ]
+    )
+
+
 def sinks() -> str:
-    common = f"Every sink:\n\n{options(own(SinkConfig))}"
-    return "\n\n".join([common, *(_sink(key) for key in SINKS)])
+    rows = ((f"[`{key}`](sinks.md#{key})", receiver(key), what_it_sends(key)) for key in SINKS)
+    return table(("sink", "receiver", "what"), rows)
+
+
+def receiver(key: str) -> str:
+    """Return the receiver's name for people, with which the module's docstring begins."""
+    return _headline(key).partition(" sink: ")[0]
+
+
+def what_it_sends(key: str) -> str:
+    return _headline(key).partition(" sink: ")[2]
+
+
+def _headline(key: str) -> str:
+    return first_paragraph(inspect.getmodule(SINKS[key]))
+
+
+def receivers() -> str:
+    rows = ((f"[`{key}`](sinks.md#{key})", RECEIVERS[key].limits, _pace(key), RECEIVERS[key].repeats) for key in SINKS)
+    return table(("sink", "what fits into one message", "messages at most", "a repeat"), rows)
+
+
+def _pace(key: str) -> str:
+    pace, by = SINKS[key].pace, RECEIVERS[key].lane
+    if pace is None:
+        return ""
+    each = f", for each {by}" if by else ""
+    return f"{pace.messages} in {pace.seconds:g} s{each}"
+
+
+def http_options() -> str:
+    return options(own(HttpSinkConfig, SinkConfig))
+
+
+def sink_reference() -> str:
+    return "\n\n".join(_sink(key) for key in SINKS)
 
 
 def _sink(key: str) -> str:
-    sink = SINKS[key]
-    return f"### {key}\n\n{first_paragraph(sink)}\n\n{options(own(sink.Config, SinkConfig))}"
+    sink, name = SINKS[key], key.removesuffix("_sink")
+    speaks_http = issubclass(sink.Config, HttpSinkConfig)
+    inherited = (SinkConfig, HttpSinkConfig) if speaks_http else (SinkConfig,)
+    parts = [
+        f"## {key}",
+        f"{receiver(key)}: {what_it_sends(key)}",
+        first_paragraph(sink),
+        f"Example: [{name}.yaml](../config/sinks/{name}.yaml)." + (" [HTTP](#http)." if speaks_http else ""),
+        options(own(sink.Config, *inherited)),
+        *(text for name, field in sink.Config.model_fields.items() for text in _inner(name, field)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _inner(name: str, field: FieldInfo) -> Iterator[str]:
+    if isinstance(field.default, BaseModel):
+        yield f"`{name}`:"
+        yield options(own(type(field.default)))
+
+
+ACCEPTED: Final = "Accepted for Robusta's sake"
+"""How the description of an option begins that is read and does nothing."""
+
+
+def accepted() -> str:
+    every = ((key, name, field) for key in SINKS for name, field in all_options(SINKS[key].Config))
+    rows = (
+        (f"[`{key}`](sinks.md#{key})", f"`{name}`", _reason(field.description or ""))
+        for key, name, field in every
+        if (field.description or "").startswith(ACCEPTED)
+    )
+    return table(("sink", "option", "why"), rows)
+
+
+def all_options(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every option, those of options as `auth.acks`."""
+    for name, field in model.model_fields.items():
+        yield name, field
+        if isinstance(field.default, BaseModel):
+            yield from ((f"{name}.{inner}", each) for inner, each in all_options(type(field.default)))
+
+
+def _reason(description: str) -> str:
+    reason = description.removeprefix(ACCEPTED).lstrip(";:. ")
+    return reason[:1].upper() + reason[1:]
 
 
 def all_metrics() -> CollectorRegistry:
@@ -263,6 +376,12 @@ def _default_of(parameter: Any) -> str:
     return "" if shown is None or shown is False or shown in ("", [], ()) else f"`{shown}`"
 
 
+def global_options() -> str:
+    models: dict[str, type[BaseModel]] = {"redact": Redact, "noise": NoiseOptions, "flapping": Flapping}
+    inner = (f"`{name}`:\n\n{options(own(model))}" for name, model in models.items())
+    return "\n\n".join([options(own(GlobalConfig)), *inner])
+
+
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings_of_both,
     "settings of serve": settings_of_serve,
@@ -274,9 +393,14 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "scope": scope,
     "actions": actions,
     "variables": variables,
+    "sink options": sink_options,
     "sinks": sinks,
+    "http": http_options,
+    "sink reference": sink_reference,
+    "receivers": receivers,
+    "accepted": accepted,
     "record": lambda: options(own(Record)),
-    "global": lambda: options(own(GlobalConfig)) + "\n\n`redact`:\n\n" + options(own(Redact)),
+    "global": global_options,
     "metrics": metrics,
     "commands": commands,
 }

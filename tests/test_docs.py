@@ -22,8 +22,10 @@ from app.core.kinds import BY_NAME
 from app.core.scope import ScopeItem
 from app.core.triggers import TRIGGERS
 from app.settings import PREFIX, Settings
+from app.sinks._http import HttpSinkConfig
 from app.sinks.registry import SINKS
 from tests import reference
+from tests.receivers import RECEIVERS
 from tests.reference import DOCUMENTS, ROOT, all_metrics
 
 README: Final = (ROOT / "README.md").read_text("utf-8")
@@ -113,10 +115,26 @@ def test_every_option_of_serve_is_described(option: str) -> None:
 
 @pytest.mark.parametrize("key", SINKS)
 def test_every_sink_is_described_with_its_options(key: str) -> None:
-    everywhere, own = section(TEXTS["configuration.md"], "## Sinks"), section(TEXTS["configuration.md"], f"### {key}")
+    everywhere, own = section(TEXTS["configuration.md"], "## Sinks"), section(TEXTS["sinks.md"], f"## {key}")
+    if issubclass(SINKS[key].Config, HttpSinkConfig):
+        assert "[HTTP](#http)" in own
+        everywhere += section(TEXTS["sinks.md"], "## HTTP")
 
     for option in SINKS[key].Config.model_fields:
-        assert f"| `{option}` |" in own or f"| `{option}` |" in everywhere.partition("###")[0]
+        assert f"| `{option}` |" in own + everywhere
+
+
+@pytest.mark.parametrize("key", SINKS)
+def test_every_sink_has_an_example_and_says_what_its_receiver_takes(key: str) -> None:
+    name = key.removesuffix("_sink")
+
+    assert f"(../config/sinks/{name}.yaml)" in section(TEXTS["sinks.md"], f"## {key}")
+    assert RECEIVERS[key].limits
+    assert RECEIVERS[key].repeats
+
+
+def test_receivers_are_those_of_sinks_that_there_are() -> None:
+    assert sorted(RECEIVERS) == sorted(SINKS)
 
 
 @pytest.mark.parametrize("name", ACTIONS)
@@ -145,6 +163,14 @@ def test_every_key_of_the_file_is_described(key: str) -> None:
     assert f"| `{key}` |" in section(TEXTS["configuration.md"], "## The file")
 
 
+_CREDENTIALS: Final = {"SLACK_TOKEN": "xoxb-1-1-a", "PAGERDUTY_KEY": "0" * 32}
+
+
+def value_of(variable: str) -> str:
+    """Return a value for a variable of the environment that a sink does not refuse at sight."""
+    return _CREDENTIALS.get(variable, "https://example.com/hook/1" if variable.endswith("URL") else "x")
+
+
 def configurations() -> list[str]:
     keys = tuple(field.alias or name for name, field in Config.model_fields.items())
     texts = [block for path in PAGES for block in blocks(path.read_text("utf-8"), "yaml")]
@@ -153,7 +179,7 @@ def configurations() -> list[str]:
 
 @pytest.mark.parametrize("text", configurations())
 def test_every_configuration_in_the_documentation_is_valid(text: str) -> None:
-    environ = {name: "https://example.com/hook" if name.endswith("URL") else "x" for name in _VARIABLE.findall(text)}
+    environ = {name: value_of(name) for name in _VARIABLE.findall(text)}
     with_sink = text if "\nsinksConfig:" in f"\n{text}" else f"{text}\nsinksConfig: []\n"
 
     read(with_sink.encode(), "documentation", environ).compile()
@@ -162,6 +188,7 @@ def test_every_configuration_in_the_documentation_is_valid(text: str) -> None:
 def test_there_are_configurations_in_the_readme_and_in_the_reference() -> None:
     assert len([text for text in configurations() if text in README]) >= 1
     assert len([text for text in configurations() if text in TEXTS["configuration.md"]]) >= 4
+    assert len([text for text in configurations() if text in TEXTS["telling.md"]]) >= 5
 
 
 @pytest.mark.parametrize("words", list(console_commands()), ids=" ".join)
