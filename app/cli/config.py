@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,11 @@ from typing import Annotated
 import typer
 
 from app.cli.output import Format, OutputOption, print_documents
-from app.config.file import load
+from app.config.file import load, load_usable
 from app.config.model import Config, schema
 from app.config.problems import ConfigError, Problem
 from app.settings import Settings, environment
+from app.sinks.registry import build_all
 
 config_app = typer.Typer(name="config", help="Check the configuration file, or print its schema.", no_args_is_help=True)
 
@@ -25,13 +27,17 @@ def check(
     ] = None,
     output: OutputOption = "table",
 ) -> None:
-    """Check the configuration: print every problem with its place and exit 1, or say what it does and exit 0."""
+    """Check the configuration: print every problem with its place and exit 1, or say what it does and exit 0.
+
+    The files that sinks name, such as `ca_file`, must be there. Nothing is sent: see `kubewitness sinks check`.
+    """
     path = file or config or Settings().config
     if path is None:
         typer.echo("no configuration file: name one, or set KUBEWITNESS_CONFIG", err=True)
         raise typer.Exit(2)
     try:
         checked = load(path, environment())
+        _check_sinks(path, checked)
     except ConfigError as error:
         _print_problems(path, error.problems, output)
         raise typer.Exit(1) from None
@@ -42,6 +48,26 @@ def check(
 def print_schema() -> None:
     """Print the JSON Schema of the configuration file, for editors and for CI."""
     typer.echo(json.dumps(schema(), indent=2))
+
+
+def _check_sinks(path: Path, config: Config) -> None:
+    """Raise ConfigError for the sinks that cannot be made on this machine."""
+    places = load_usable(path, environment()).places
+    failures = asyncio.run(_failures(config))
+    if failures:
+        raise ConfigError(_problem(path, places.get(name, (0, 0)), reason) for name, reason in failures.items())
+
+
+async def _failures(config: Config) -> dict[str, str]:
+    built = build_all(config.sinks)
+    for sink in built.sinks.values():
+        await sink.aclose()
+    return built.failures
+
+
+def _problem(path: Path, place: tuple[int, int], message: str) -> Problem:
+    line, column = place
+    return Problem(file=str(path), line=line, column=column, key="sinksConfig", message=message)
 
 
 def _print_problems(path: Path, problems: tuple[Problem, ...], output: Format) -> None:

@@ -18,8 +18,7 @@ from rich.text import Text
 
 from app.cli.failures import FAILED, USAGE, complain, told
 from app.cli.output import OutputOption, console, print_documents
-from app.config.file import load
-from app.config.model import Config
+from app.config.file import LeftOut, Reading, load_usable
 from app.core import text as plain
 from app.core.change import Entry, FieldChange, Resource, User
 from app.core.finding import DiffBlock, Finding, Notification
@@ -51,7 +50,10 @@ class Checked(msgspec.Struct, frozen=True):
 
 @sinks_app.command("list")
 def list_command(config: ConfigOption = None, output: OutputOption = "table") -> None:
-    """List the configured sinks in their order."""
+    """List the configured sinks in their order; those that are left out are told on standard error."""
+    reading = _loaded(config)
+    for sink in reading.left_out:
+        complain(f"left out: {sink}")
     found = [
         {
             "sink": sink.name,
@@ -61,7 +63,7 @@ def list_command(config: ConfigOption = None, output: OutputOption = "table") ->
             "filtered": any((sink.scope, sink.match, sink.activity, sink.mute_intervals)),
             "grouped": sink.grouping is not None,
         }
-        for sink in _loaded(config).sinks
+        for sink in reading.config.sinks
     ]
     if output != "table":
         print_documents(found, output)
@@ -87,10 +89,15 @@ def check(
 
     The message is about a made-up change and says that it is a test. Routing, windows and grouping do not count here.
     """
-    chosen = _chosen(_loaded(config).sinks, sinks or [])
+    reading = _loaded(config)
+    _refuse_unknown(
+        sinks or [], [*(each.name for each in reading.config.sinks), *(each.name for each in reading.left_out)]
+    )
+    chosen = [each for each in reading.config.sinks if not sinks or each.name in sinks]
+    left_out = [_not_built(each) for each in reading.left_out if not sinks or each.name in sinks]
     # What programs read is the list alone: a sink of standard output writes to standard error meanwhile.
     with contextlib.redirect_stdout(sys.stdout if output == "table" else sys.stderr):
-        results = asyncio.run(_checked_with_progress(chosen, timeout))
+        results = [*asyncio.run(_checked_with_progress(chosen, timeout)), *left_out]
     if output != "table":
         print_documents(results, output)
     elif results:
@@ -101,24 +108,26 @@ def check(
         raise typer.Exit(FAILED)
 
 
-def _loaded(config: Path | None) -> Config:
+def _loaded(config: Path | None) -> Reading:
     path = config or Settings().config
     if path is None:
         complain("no configuration file: name one with --config, or set KUBEWITNESS_CONFIG")
         raise typer.Exit(USAGE)
     with told():
-        return load(path, environment())
+        return load_usable(path, environment())
 
 
-def _chosen(configs: Sequence[SinkConfig], names: Sequence[str]) -> list[SinkConfig]:
-    known = {config.name: config for config in configs}
+def _refuse_unknown(names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             near = nearest(name, known)
             hint = f"; did you mean {near!r}?" if near else ""
             complain(f"no sink is named {name!r}: there are {', '.join(known) or 'none'}{hint}")
             raise typer.Exit(USAGE)
-    return [config for config in configs if not names or config.name in names]
+
+
+def _not_built(sink: LeftOut) -> Checked:
+    return Checked(sink.name, sink.key, "not built", detail=str(sink))
 
 
 async def _checked_with_progress(configs: Sequence[SinkConfig], seconds: float) -> list[Checked]:

@@ -15,7 +15,7 @@ from app.config.explain import Complaint, complaints
 from app.config.masking import Filled, filled, masked
 from app.config.model import Config, tracker_sink
 from app.config.problems import ConfigError, KeyPath, Problem, render_key
-from app.config.yaml_lines import Document, YamlError, parse
+from app.config.yaml_lines import Document, Place, YamlError, parse
 from app.core.actions import JsonChangeTracker
 from app.core.nearest import nearest
 from app.core.playbook import TRACKER
@@ -63,11 +63,11 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Reading(NamedTuple):
-    """A configuration without the sinks that were left out; `places` has the `file:line:column` of each by name."""
+    """A configuration without the sinks that were left out; `places` has the line and column of each by name."""
 
     config: Config
     left_out: tuple[LeftOut, ...]
-    places: Mapping[str, str]
+    places: Mapping[str, Place]
 
 
 def load_usable(path: Path, environ: Mapping[str, str]) -> Reading:
@@ -109,10 +109,9 @@ class _Checked(NamedTuple):
         texts = filled(self.document.value, self.environ)
         return ConfigError(_problem(self.file, self.document, complaint, texts) for complaint in found)
 
-    def places(self) -> dict[str, str]:
+    def places(self) -> dict[str, Place]:
         """Return where each sink that has a name stands."""
-        named = ((name, self.document.place(path[:2])) for path, name in _sink_names(self.value))
-        return {name: f"{self.file}:{line}:{column}" for name, (line, column) in named}
+        return {name: self.document.place(path[:2]) for path, name in _sink_names(self.value)}
 
 
 def _check(content: bytes, file: str, environ: Mapping[str, str]) -> _Checked:

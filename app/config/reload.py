@@ -72,7 +72,7 @@ class WatchedConfig:
 
     def place(self, sink: str) -> str:
         """Return where the file in effect declares a sink, as `file:line:column`; the file's name for others."""
-        return self._reading.places.get(sink, str(self._path))
+        return ":".join(map(str, (self._path, *self._reading.places.get(sink, ()))))
 
     def _read(self, content: bytes) -> Reading:
         reading = read_usable(content, str(self._path), self._environ)

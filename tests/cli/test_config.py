@@ -138,3 +138,28 @@ def test_schema_is_printed() -> None:
 
     assert result.exit_code == 0
     assert json.loads(result.stdout)["$schema"] == DIALECT
+
+
+def test_check_tells_a_sink_that_cannot_be_made_with_its_place(path: Path) -> None:
+    path.write_text("sinksConfig:\n- webhook_sink: {name: hook, url: https://x.example, ca_file: /nowhere/ca.pem}\n")
+
+    result = run("check", path)
+
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"{path}:2:3: sinksConfig: sink 'hook': ca_file /nowhere/ca.pem: No such file or directory",
+        f"1 problem in {path}",
+    ]
+
+
+def test_check_fails_for_a_sink_that_the_program_would_leave_out(path: Path) -> None:
+    path.write_text(
+        "globalConfig: {continue_on_sink_errors: true}\nsinksConfig:\n- robusta_sink: {name: ui, token: abc}\n"
+    )
+
+    result = run("check", path)
+
+    assert result.exit_code == 1
+    assert f"{path}:3:3: sinksConfig[0].robusta_sink: 'robusta_sink' of Robusta does not exist here: remove it" in (
+        result.stderr
+    )

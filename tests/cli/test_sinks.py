@@ -97,6 +97,31 @@ def test_a_sink_of_standard_output_does_not_spoil_what_programs_read(tmp_path: P
     assert results("--config", config) == {"terminal": ("ok", "")}
 
 
+def test_a_sink_that_the_program_leaves_out_is_not_built_and_the_others_get_their_message(
+    tmp_path: Path, hooks: HttpReceiver
+) -> None:
+    broken = (
+        '- webhook_sink: {name: nowhere, url: "{{ env.KUBEWITNESS_NOT_SET }}"}\n- robusta_sink: {name: ui, token: x}\n'
+    )
+    config = file(tmp_path, hooks.url, "good", more=broken)
+
+    found = results("--config", config)
+
+    assert {name: result for name, (result, _) in found.items()} == {
+        "good": "ok",
+        "nowhere": "not built",
+        "ui": "not built",
+    }
+    assert f"{config}:3:" in found["nowhere"][1]
+    assert "KUBEWITNESS_NOT_SET is not set" in found["nowhere"][1]
+    assert "remove it" in found["ui"][1]
+    assert kubewitness("sinks", "check", "--config", config, "--sink", "nowhere").exit_code == 1
+    assert kubewitness("sinks", "check", "--config", config, "--sink", "good").exit_code == 0
+    listed = kubewitness("sinks", "list", "--config", config)
+    assert listed.exit_code == 0
+    assert "left out: " in listed.stderr
+
+
 def test_an_unknown_sink_is_told_with_what_there_is(tmp_path: Path, hooks: HttpReceiver) -> None:
     result = kubewitness("sinks", "check", "--config", file(tmp_path, hooks.url, "good"), "--sink", "god")
 
@@ -120,12 +145,12 @@ def test_without_a_configuration_it_says_how_to_name_one() -> None:
 
 def test_a_wrong_configuration_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("sinksConfig:\n- webhok_sink: {name: x}\n")
+    path.write_text("sinksconfig:\n- webhook_sink: {name: x}\n")
 
     result = kubewitness("sinks", "list", "--config", path)
 
     assert result.exit_code == 1
-    assert "config.yaml:2:3" in result.stderr
+    assert "config.yaml:1:1" in result.stderr
 
 
 def test_the_list_says_what_each_sink_is(tmp_path: Path, hooks: HttpReceiver) -> None:

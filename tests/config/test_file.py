@@ -416,4 +416,4 @@ def test_values_of_the_environment_are_not_quoted_for_a_sink_that_is_left_out() 
 def test_it_is_known_where_each_sink_stands() -> None:
     text = sinks_file(HOOK % ("first", "a"), HOOK % ("second", "b"))
 
-    assert read_usable(text.encode(), "c.yaml", {}).places == {"first": "c.yaml:2:3", "second": "c.yaml:3:3"}
+    assert read_usable(text.encode(), "c.yaml", {}).places == {"first": (2, 3), "second": (3, 3)}

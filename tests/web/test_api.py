@@ -289,7 +289,7 @@ async def test_the_document_says_that_one_entry_comes_with_its_deliveries(client
 
 
 async def test_the_link_of_a_notification_leads_to_the_entry(journal: Journal, client: httpx.AsyncClient) -> None:
-    await write(journal, make_record())
+    await journal.append(make_record())
     (entry,) = await entries(client)
 
     response = await client.get(f"/entries/{entry['id']}", follow_redirects=True)
