@@ -140,7 +140,7 @@ class Auditor:
             evaluate=evaluate,
             redactor=self.backbone.redactor(config),
             cluster=cluster,
-            noise=config.global_config.noise,
+            noise=config.noise,
         )
 
     def _check_certificate(self) -> Check:

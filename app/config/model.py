@@ -127,6 +127,13 @@ class Config(_Section):
         return (*(item.config for item in self.sinks_config), *implicit)
 
     @property
+    def noise(self) -> NoiseOptions:
+        """The noise rules, which spare the sinks that keep records."""
+        written = self.global_config.noise
+        spared = [sink.name for sink in self.sinks if sink.keeps_records]
+        return written.model_copy(update={"except_sinks": [*written.except_sinks, *spared]})
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is right in the file, and does less than its author may think."""
         return tuple(

@@ -67,7 +67,7 @@ class NoiseOptions(BaseModel):
     ] = Flapping()
     except_sinks: Annotated[
         list[str],
-        Field(description="Names of sinks that are told everything, such as one that feeds a database."),
+        Field(description="Names of sinks that are told everything, as those are that keep records, such as a file."),
     ] = []
 
     def spares(self, sink: str) -> bool:

@@ -47,6 +47,9 @@ class SinkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    keeps_records: ClassVar[bool] = False
+    """Whether the receiver keeps records instead of people's attention: it is told everything, noise or not."""
+
     name: Annotated[str, Field(min_length=1, max_length=253, description="Unique name, used in playbooks' `sinks`.")]
     default: Annotated[bool, Field(description="Gets findings of playbooks that name no sinks.")] = True
     scope: Annotated[Scope | None, Field(description="Which findings this sink takes.")] = None

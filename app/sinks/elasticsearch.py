@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from typing_extensions import override
@@ -31,6 +31,8 @@ def _api_key(secret: SecretStr) -> SecretStr:
 
 class ElasticsearchConfig(SearchConfig):
     """Options of the Elasticsearch sink."""
+
+    keeps_records: ClassVar[bool] = True
 
     index: Annotated[
         Index,

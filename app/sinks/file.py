@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 from typing_extensions import override
@@ -24,6 +24,8 @@ FOLDER_MODE: Final = 0o700
 
 class FileConfig(SinkConfig):
     """Options of the file sink."""
+
+    keeps_records: ClassVar[bool] = True
 
     file_name: Annotated[Path, Field(description="File to append to; its folders are made.")] = Path("/dev/stdout")
     max_bytes: Annotated[

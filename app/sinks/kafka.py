@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -71,6 +71,8 @@ def _property(name: str) -> str:
 
 class KafkaConfig(SinkConfig):
     """Options of the Kafka sink."""
+
+    keeps_records: ClassVar[bool] = True
 
     kafka_url: Annotated[
         str, BeforeValidator(_brokers), Field(description="Brokers to begin with: `host:9092`, several with commas.")

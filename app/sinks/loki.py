@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from pydantic import AfterValidator, Field, HttpUrl, Secret, SecretStr
@@ -42,6 +42,8 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
 
 class LokiConfig(HttpSinkConfig):
     """Options of the Loki sink."""
+
+    keeps_records: ClassVar[bool] = True
 
     url: Annotated[
         Secret[HttpUrl],

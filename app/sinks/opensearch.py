@@ -5,7 +5,7 @@ https://docs.opensearch.org/latest/api-reference/document-apis/index-document/
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from typing_extensions import override
@@ -15,6 +15,8 @@ from app.sinks._search import Index, SearchConfig, SearchSink
 
 class OpensearchConfig(SearchConfig):
     """Options of the OpenSearch sink."""
+
+    keeps_records: ClassVar[bool] = True
 
     index: Annotated[
         Index,

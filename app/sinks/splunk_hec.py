@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from pydantic import AfterValidator, Field, HttpUrl, Secret, SecretStr
@@ -46,6 +46,8 @@ def _token(secret: SecretStr) -> SecretStr:
 
 class SplunkHecConfig(HttpSinkConfig):
     """Options of the Splunk sink."""
+
+    keeps_records: ClassVar[bool] = True
 
     url: Annotated[
         Secret[HttpUrl],

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from app.config.explain import keys_at
-from app.config.model import DIALECT, schema
+from app.config.model import DIALECT, Config, schema
 from app.core.triggers import TRIGGERS
 from app.sinks.registry import OTHER_KEYS, SINKS
 
@@ -79,3 +79,20 @@ def test_every_key_has_a_description() -> None:
 )
 def test_the_valid_keys_at_a_place_are_known(path: tuple[str | int, ...], expected: set[str]) -> None:
     assert keys_at(path) == expected
+
+
+def test_sinks_that_keep_records_are_spared_by_the_noise_rules() -> None:
+    sinks = [
+        {"stdout_sink": {"name": "people"}},
+        {"file_sink": {"name": "archive", "file_name": "/tmp/archive.jsonl"}},
+        {"loki_sink": {"name": "logs", "url": "http://loki"}},
+    ]
+    noise = {"except_sinks": ["people-too"]}
+
+    config = Config.model_validate({"sinksConfig": sinks, "globalConfig": {"noise": noise}})
+
+    assert [name for name in ("people", "people-too", "archive", "logs") if config.noise.spares(name)] == [
+        "people-too",
+        "archive",
+        "logs",
+    ]
