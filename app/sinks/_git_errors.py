@@ -29,12 +29,20 @@ _REFUSALS: Final = (
 """What ssh and git servers say before they hang up."""
 
 
-def outcome(error: Exception, place: str, secrets: Set[str]) -> SinkError | None:
-    """Return how a failure is to be read; None for what is none of git's or the network's.
+def failures() -> tuple[type[Exception], ...]:
+    """Return what git, the network and the disk raise; all else is a bug."""
+    from dulwich import client, errors, file  # noqa: PLC0415  heavy, and only people who use it should load it
+
+    unauthorized = (client.HTTPUnauthorized, client.HTTPProxyUnauthorized)
+    return (*unauthorized, errors.NotGitRepository, errors.GitProtocolError, file.FileLocked, OSError)
+
+
+def outcome(error: Exception, place: str, secrets: Set[str]) -> SinkError:
+    """Return how one of `failures` is to be read, with advice where people can do something.
 
     Nothing of the credentials is quoted; `place` is the server's host or the path.
     """
-    from dulwich import client, errors, file  # noqa: PLC0415  heavy, and only people who use it should load it
+    from dulwich import client, errors, file  # noqa: PLC0415  as above
 
     said = scrubbed(" ".join(str(error).split()), secrets)
     match error:
@@ -54,9 +62,7 @@ def outcome(error: Exception, place: str, secrets: Set[str]) -> SinkError | None
             return PermanentError(f"{place}: {said}; the repository must be writable")
         case FileNotFoundError() if error.filename == "ssh":
             return PermanentError(f"{place}: the program ssh is not installed; use an https URL, or an image with ssh")
-        case OSError():
-            return TemporaryError(f"{place}: {said or type(error).__name__}")
-    return None
+    return TemporaryError(f"{place}: {said or type(error).__name__}")
 
 
 def refused(said: str, place: str, branch: str) -> SinkError:

@@ -6,16 +6,15 @@ ours is made on; where somebody else was faster, our commit is made again on the
 
 from __future__ import annotations
 
-import shlex
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from app.core.recent import Recent
 from app.sinks._git_errors import RACED, refused
+from app.sinks._git_transport import Place, Transport
 from app.sinks.base import PermanentError, TemporaryError
 
 if TYPE_CHECKING:
@@ -41,23 +40,6 @@ class Change(NamedTuple):
     rewrite: Callable[[bytes | None], tuple[bytes | None, str]]
 
 
-class Place(NamedTuple):
-    """Where the repository is, and how to get in; `shown` is what of it people may see."""
-
-    url: str
-    shown: str
-    branch: str
-    committer: str
-    username: str | None
-    password: str | None
-    ssh_key_file: Path | None
-    known_hosts_file: Path | None
-    ca_file: Path | None
-    verify_tls: bool
-    timeout_seconds: float
-    directory: Path | None
-
-
 class _RacedError(Exception):
     """The branch is not where our commit begins."""
 
@@ -70,7 +52,7 @@ class Remote:
         self._ref: Any = f"refs/heads/{place.branch}".encode()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._repository: Repo | None = None
-        self._pool: Any = None
+        self._transport = Transport(place)
         self._tip: ObjectID | None = None
         self._is_current = False
         self._read: ObjectID | None = None
@@ -91,32 +73,16 @@ class Remote:
 
     def close(self) -> None:
         """Free the mirror and the connections; may be called more than once."""
-        if self._pool is not None:
-            self._pool.clear()
+        self._transport.close()
         if self._repository is not None:
             self._repository.close()
         if self._temporary is not None:
             self._temporary.cleanup()
         self._repository = self._temporary = None
 
-    def _client(self) -> tuple[Any, str]:
-        from dulwich.client import get_transport_and_path  # noqa: PLC0415  heavy
-
-        place = self._place
-        more: dict[str, Any] = {}
-        if place.url.startswith("http"):
-            self._pool = self._pool or _pool(place)
-            more["pool_manager"] = self._pool
-        elif place.ssh_key_file is not None:
-            more["key_filename"] = str(place.ssh_key_file)
-        return get_transport_and_path(
-            place.url,
-            username=place.username,
-            password=place.password,
-            ssh_command=shlex.join(_ssh(place)),
-            quiet=True,
-            **more,
-        )
+    def abort(self) -> None:
+        """Give up what is under way, from another thread."""
+        self._transport.abort()
 
     def _mirror(self) -> Repo:
         from dulwich.repo import Repo  # noqa: PLC0415  heavy
@@ -126,6 +92,9 @@ class Remote:
                 self._temporary = tempfile.TemporaryDirectory(prefix="kubewitness-git-", ignore_cleanup_errors=True)
             folder = str(self._place.directory or (self._temporary and self._temporary.name))
             exists = (Path(folder) / "HEAD").exists()
+            for lock in Path(folder).glob("refs/heads/**/*.lock"):
+                # Left by a process that was killed: the folder is ours alone.
+                lock.unlink(missing_ok=True)
             self._repository = Repo(folder) if exists else Repo.init_bare(folder, mkdir=not Path(folder).exists())
         return self._repository
 
@@ -133,7 +102,7 @@ class Remote:
         """Bring the mirror up to date, unless nobody but us has pushed as far as we know."""
         if self._is_current:
             return
-        mirror, (client, path) = self._mirror(), self._client()
+        mirror = self._mirror()
         offered: list[ObjectID | None] = [None]
 
         def wants(refs: Any, depth: int | None = None) -> list[ObjectID]:
@@ -141,7 +110,8 @@ class Remote:
             return [] if tip is None or tip in mirror.object_store else [tip]
 
         # Not what fetch returns: by then the branch may have moved to a commit that was not fetched.
-        client.fetch(path, mirror, determine_wants=wants)
+        with self._transport.connected() as (client, path):
+            client.fetch(path, mirror, determine_wants=wants)
         self._moved(mirror, offered[0])
         self._learn(mirror)
 
@@ -205,7 +175,7 @@ class Remote:
 
     def _push(self, commit: ObjectID) -> bool:
         """Move the branch to the commit; False if it is no longer where the commit begins."""
-        mirror, (client, path) = self._mirror(), self._client()
+        mirror = self._mirror()
 
         def update(refs: Any) -> Any:
             if refs.get(self._ref) != self._tip:
@@ -215,7 +185,8 @@ class Remote:
         # Whatever ends a push without an answer, we do not know where the branch is.
         self._is_current = False
         try:
-            result = client.send_pack(path, update, mirror.generate_pack_data)
+            with self._transport.connected() as (client, path):
+                result = client.send_pack(path, update, mirror.generate_pack_data)
         except _RacedError:
             return False
         said = (result.ref_status or {}).get(self._ref)
@@ -251,33 +222,3 @@ def _deliveries(commit: Commit) -> Iterator[str]:
     last = commit.message.decode(errors="replace").rstrip("\n").rpartition("\n")[2]
     if last.startswith(TRAILER):
         yield last.removeprefix(TRAILER)
-
-
-def _ssh(place: Place) -> list[str]:
-    seconds = max(int(place.timeout_seconds), 1)
-    options = ["BatchMode=yes", f"ConnectTimeout={seconds}", f"ServerAliveInterval={seconds}", "ServerAliveCountMax=1"]
-    if place.ssh_key_file is not None:
-        options.append("IdentitiesOnly=yes")
-    if place.known_hosts_file is not None:
-        options += [f"UserKnownHostsFile={place.known_hosts_file}", "StrictHostKeyChecking=yes"]
-    return ["ssh", *(word for option in options for word in ("-o", option))]
-
-
-def _pool(place: Place) -> Any:
-    import urllib3  # noqa: PLC0415  comes with dulwich, heavy
-
-    class Pool(urllib3.PoolManager):
-        def urlopen(self, *arguments: Any, **options: Any) -> urllib3.BaseHTTPResponse:
-            """Free the connection of an answer that nobody will read."""
-            response = super().urlopen(*arguments, **options)
-            if response.status >= HTTPStatus.BAD_REQUEST:
-                response.close()
-            return response
-
-    return Pool(
-        timeout=place.timeout_seconds,
-        # The dispatcher tries again. Redirects are followed; dulwich sends credentials to no other server.
-        retries=urllib3.Retry(connect=0, read=0, redirect=3, other=0),
-        cert_reqs="CERT_REQUIRED" if place.verify_tls else "CERT_NONE",
-        ca_certs=str(place.ca_file) if place.ca_file else None,
-    )

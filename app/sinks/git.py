@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,14 +19,15 @@ from typing_extensions import override
 from app.core import text as plain
 from app.core.change import Entry
 from app.core.finding import JsonBlock, Notification
-from app.sinks._git_errors import outcome
-from app.sinks._git_remote import TRAILER, Change, Place, Remote
+from app.sinks._git_errors import failures, outcome
+from app.sinks._git_remote import TRAILER, Change, Remote
+from app.sinks._git_transport import Place
 from app.sinks._manifest import Rewritten, path, rewritten
 from app.sinks._markdown import inert
 from app.sinks._secrets import option_secrets
 from app.sinks._text import Markup, message
 from app.sinks._thread import OwnThread
-from app.sinks.base import PermanentError, Rendering, Sink, SinkConfig, SinkError
+from app.sinks.base import PermanentError, Rendering, Sink, SinkConfig
 
 SUBJECT_LIMIT: Final = 100
 BODY_LIMIT: Final = 8000
@@ -62,6 +63,8 @@ def _branch(text: str) -> str:
 
 class GitConfig(SinkConfig):
     """Options of the git sink."""
+
+    keeps_records: ClassVar[bool] = True
 
     url: Annotated[
         SecretStr,
@@ -126,13 +129,12 @@ class GitSink(Sink[GitConfig]):
         change, now = commit(notification), int(self._clock())
         try:
             await self._thread.run(lambda: self._remote.record(change, now))
-        except SinkError:
+        except asyncio.CancelledError:
+            # Or a server that says nothing would keep the thread, and all that comes after.
+            self._remote.abort()
             raise
-        except Exception as error:
-            read = outcome(error, self._place.shown, self._secrets)
-            if read is None:
-                raise
-            raise read from error
+        except failures() as error:
+            raise outcome(error, self._place.shown, self._secrets) from error
 
     @override
     async def aclose(self) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import os
 import stat
 import subprocess
 import threading
@@ -12,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import msgspec
 import pytest
+from dulwich.errors import HangupException
 from dulwich.objects import Blob, Tree
 from dulwich.repo import Repo
 from pydantic import ValidationError
@@ -19,6 +22,7 @@ from typing_extensions import override
 
 from app.core.change import Entry, FieldChange, Resource, User
 from app.core.finding import DiffBlock, Finding, Notification
+from app.sinks._git_errors import outcome
 from app.sinks._manifest import part, path
 from app.sinks.base import PermanentError, Sink, TemporaryError
 from app.sinks.git import GitConfig, GitSink, author, commit_message
@@ -354,6 +358,99 @@ async def test_a_history_is_kept_where_it_is_to_be_kept(repository: Path, tmp_pa
 
     assert (tmp_path / "mirror" / "HEAD").exists()
     assert len(log(repository, "audit")) == 2
+
+
+async def test_a_lock_that_a_killed_process_left_in_the_copy_is_no_hindrance(repository: Path, tmp_path: Path) -> None:
+    async with sending(repository, directory=tmp_path / "mirror") as sink:
+        await sink.send(samples.image())
+    (tmp_path / "mirror/refs/heads/main.lock").touch()
+
+    async with sending(repository, directory=tmp_path / "mirror") as sink:
+        await sink.send(msgspec.structs.replace(samples.image(), delivery_id="d-2"))
+
+    assert len(log(repository)) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("git@host: Permission denied (publickey).", PermanentError),
+        ("Host key verification failed.", PermanentError),
+        ("ERROR: Repository not found.", PermanentError),
+        ("kex_exchange_identification: Connection closed by remote host", TemporaryError),
+    ],
+)
+def test_what_ssh_says_before_it_hangs_up_is_understood(said: str, kind: type[Exception]) -> None:
+    error = HangupException([said.encode(), b"fatal: Could not read from remote repository."])
+
+    assert type(outcome(error, "host", set())) is kind
+
+
+def pretend_ssh(folder: Path, monkeypatch: pytest.MonkeyPatch, last: str) -> Path:
+    """Put a program `ssh` into the path, which notes its arguments and does `last`: $command is what git asks for."""
+    programs, noted = folder / "bin", folder / "arguments"
+    programs.mkdir()
+    script = programs / "ssh"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {noted}\nfor command; do :; done\n{last}\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    return noted
+
+
+async def test_a_key_opens_a_repository_over_ssh(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = pretend_ssh(tmp_path, monkeypatch, 'exec sh -c "$command"')
+    options = {"ssh_key_file": tmp_path / "key", "known_hosts_file": tmp_path / "hosts"}
+    config = GitConfig.model_validate({"name": "git", "url": f"ssh://git@host:2222{repository}", **options})
+    sink = GitSink(config)
+
+    await sink.send(samples.image())
+    await sink.aclose()
+
+    assert len(log(repository)) == 1
+    for option in (
+        "BatchMode=yes",
+        f"-i {tmp_path}/key",
+        f"UserKnownHostsFile={tmp_path}/hosts",
+        "-p 2222",
+        "git@host",
+    ):
+        assert option in noted.read_text().splitlines()[0]
+
+
+# What dulwich does not close where it could not begin, it complains about itself.
+unclosed = pytest.mark.filterwarnings("ignore:unclosed Protocol:ResourceWarning")
+
+
+@unclosed
+async def test_a_server_that_says_nothing_is_left_when_the_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = pretend_ssh(tmp_path, monkeypatch, "exec sleep 60")
+    os.mkfifo(noted)
+    sink = GitSink(GitConfig.model_validate({"name": "git", "url": "git@host:x.git"}))
+    attempt = asyncio.create_task(sink.send(samples.image()))
+    await asyncio.to_thread(noted.read_text)  # the program has begun
+
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+
+    await asyncio.wait_for(sink._thread.run(lambda: None), timeout=10)
+    await sink.aclose()
+    gc.collect()
+
+
+@unclosed
+async def test_ssh_that_cannot_connect_is_tried_again() -> None:
+    sink = GitSink(GitConfig.model_validate({"name": "git", "url": "ssh://git@127.0.0.1:9/x.git"}))
+
+    with pytest.raises((TemporaryError, PermanentError), match=r"127\.0\.0\.1: "):
+        await sink.send(samples.image())
+
+    await sink.aclose()
+    gc.collect()
 
 
 @pytest.mark.parametrize(
