@@ -246,6 +246,10 @@ def receivers() -> str:
     return table(("sink", "what fits into one message", "messages at most", "a repeat"), rows)
 
 
+def records() -> str:
+    return ", ".join(f"`{key}`" for key in SINKS if SINKS[key].Config.keeps_records)
+
+
 def _pace(key: str) -> str:
     pace, by = SINKS[key].pace, RECEIVERS[key].lane
     if pace is None:
@@ -399,6 +403,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "sink reference": sink_reference,
     "receivers": receivers,
     "accepted": accepted,
+    "records": records,
     "record": lambda: options(own(Record)),
     "global": global_options,
     "metrics": metrics,
