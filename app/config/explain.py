@@ -36,6 +36,12 @@ _ROBUSTA_ONLY: Final = frozenset(
 )
 """Top-level Helm values of Robusta (its chart's values.yaml) without a counterpart here."""
 
+_ROBUSTA_GLOBALS: Final = frozenset(
+    "account_id check_prometheus_flags custom_annotations custom_severity_map grafana_api_key grafana_dashboard_uid "
+    "grafana_url prometheus_rule_custom_labels prometheus_rule_group_name prometheus_url signing_key".split()
+)
+"""Keys of `globalConfig` that Robusta's chart has and that have no counterpart here."""
+
 _ROBUSTA_SINKS: Final = {
     "robusta_sink": "remove it: it leads to Robusta's own service; the console shows the changes here",
     "incidentio_sink": "use webhook_sink with the URL of the alert source, or apprise_sink",
@@ -100,6 +106,8 @@ def _unknown(parent: KeyPath, word: str) -> Complaint:
         return Complaint(path, f"{word!r} is a Helm value of Robusta that has no counterpart here", of_key=True)
     if word in _OF_A_SCOPE and "scope" in keys_at(parent):
         return Complaint(path, f"{word!r} belongs into scope: indent it", f"scope.{word}", of_key=True)
+    if parent == ("globalConfig",) and word in _ROBUSTA_GLOBALS:
+        return Complaint(path, f"{word!r} of Robusta has no counterpart here: remove it", of_key=True)
     if word in _ROBUSTA_SINKS and parent[:1] == ("sinksConfig",):
         return Complaint(path, f"{word!r} of Robusta does not exist here: {_ROBUSTA_SINKS[word]}", of_key=True)
     noun = _noun(parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl
@@ -14,7 +15,7 @@ from app.core.noise import NoiseOptions
 from app.core.playbook import Playbook, Playbooks, trackers
 from app.core.record import Record
 from app.core.triggers import JOB_FAILURE, ObjectTrigger
-from app.sinks.base import SinkConfig, ThreadedSink
+from app.sinks.base import ACCEPTED, SinkConfig, ThreadedSink
 from app.sinks.registry import SINKS, SinkItem
 from app.sinks.webhook import WebhookConfig
 
@@ -136,14 +137,23 @@ class Config(_Section):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is right in the file, and does less than its author may think."""
-        return tuple(
-            f"{item.config.name}: a {item.key} has no threads, so its grouping tells each group in one message, at the"
-            f" end of the interval of {item.config.grouping.interval} s"
-            for item in self.sinks_config
-            if item.config.grouping is not None
-            and item.config.grouping.notification_mode.summary is not None
-            and not issubclass(SINKS[item.key], ThreadedSink)
-        )
+        return (*self._late_groups(), *self._idle_options())
+
+    def _late_groups(self) -> Iterator[str]:
+        for item in self.sinks_config:
+            grouping = item.config.grouping
+            if grouping is None or grouping.notification_mode.summary is None:
+                continue
+            if not issubclass(SINKS[item.key], ThreadedSink):
+                yield (
+                    f"{item.config.name}: a {item.key} has no threads, so its grouping tells each group in one message,"
+                    f" at the end of the interval of {grouping.interval} s"
+                )
+
+    def _idle_options(self) -> Iterator[str]:
+        for item in self.sinks_config:
+            for name, reason in _accepted(item.config):
+                yield f"{item.config.name}: {name} does nothing here{reason}"
 
     @property
     def wants_failed_jobs(self) -> bool:
@@ -164,6 +174,17 @@ class Config(_Section):
     def compile(self, namespaces: NamespaceLabels = unknown_namespaces) -> Playbooks:
         """Return the playbooks, ready to be evaluated, with the routing to the sinks."""
         return Playbooks.compile(self.custom_playbooks, self.sinks, namespaces)
+
+
+def _accepted(options: BaseModel) -> Iterator[tuple[str, str]]:
+    """Yield the options that were given and do nothing, each with the reason."""
+    for name in sorted(options.model_fields_set):
+        description, value = type(options).model_fields[name].description or "", getattr(options, name)
+        if description.startswith(ACCEPTED) and value:
+            reason = description.removeprefix(ACCEPTED).strip(" .;:")
+            yield name, f": {reason}" if reason else ""
+        elif isinstance(value, BaseModel):
+            yield from ((f"{name}.{inner}", reason) for inner, reason in _accepted(value))
 
 
 def tracker_sink(name: str, action: JsonChangeTracker) -> WebhookConfig:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,6 +42,10 @@ class PermanentError(SinkError):
     """The receiver will never take this notification."""
 
 
+ACCEPTED: Final = "Accepted for Robusta's sake"
+"""Begins the description of an option that does nothing, so that a file need not be changed."""
+
+
 class SinkConfig(BaseModel):
     """Options that every sink has."""
 
@@ -58,6 +62,7 @@ class SinkConfig(BaseModel):
     activity: Annotated[Activity | None, Field(description="When it is told anything; by default always.")] = None
     mute_intervals: Annotated[list[MuteInterval] | None, Field(description="When it is told nothing.")] = None
     grouping: Annotated[Grouping | None, Field(description="How to tell less: summaries, or only what repeats.")] = None
+    send_svg: Annotated[bool, Field(description=f"{ACCEPTED}; nothing here draws pictures.")] = False
 
 
 class Pace(NamedTuple):

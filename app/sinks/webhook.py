@@ -17,7 +17,8 @@ from app.core import text as plain
 from app.core.finding import JsonBlock, Notification
 from app.sinks._document import cloud_event, document
 from app.sinks._http import HttpSink, HttpSinkConfig
-from app.sinks.base import PermanentError, Rendering
+from app.sinks._secrets import HeaderSecret
+from app.sinks.base import ACCEPTED, PermanentError, Rendering
 
 CONTENT_TYPES: Final = (
     ("json", "application/json"),
@@ -27,19 +28,10 @@ CONTENT_TYPES: Final = (
 )
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# RFC 9110, 5.5, without the obsolete bytes above ASCII.
-_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 _RESERVED: Final = frozenset(
     {"connection", "content-length", "content-type", "transfer-encoding"}
     | {"webhook-id", "webhook-timestamp", "webhook-signature"}
 )
-
-
-def _header_value(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value().strip()
-    if not _HEADER_VALUE.fullmatch(text):
-        raise ValueError("has characters that a header cannot carry; printable ASCII is allowed")
-    return SecretStr(text)
 
 
 def _header_name(name: str) -> str:
@@ -70,7 +62,12 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
 
 
 HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
+
+
+def _not_for_slack(wanted: bool) -> bool:
+    if wanted:
+        raise ValueError("is what a slack_sink is for: give it this URL as webhook_url")
+    return wanted
 
 
 class WebhookConfig(HttpSinkConfig):
@@ -78,10 +75,10 @@ class WebhookConfig(HttpSinkConfig):
 
     url: Annotated[Secret[HttpUrl], Field(description="Where to POST; shown nowhere but for its host.")]
     authorization: Annotated[
-        HeaderValue | None, Field(description="Value of the Authorization header, such as `Bearer ...`.")
+        HeaderSecret | None, Field(description="Value of the Authorization header, such as `Bearer ...`.")
     ] = None
     headers: Annotated[
-        dict[HeaderName, HeaderValue],
+        dict[HeaderName, HeaderSecret],
         Field(default_factory=dict, description="Further headers; their values are kept secret."),
     ]
     format: Annotated[
@@ -97,6 +94,9 @@ class WebhookConfig(HttpSinkConfig):
         AfterValidator(lambda secret: secret and _signing_secret(secret)),
         Field(description="Signs each body as Standard Webhooks say: base64, `whsec_` before it is allowed."),
     ] = None
+    slack_webhook: Annotated[
+        bool, AfterValidator(_not_for_slack), Field(description=f"{ACCEPTED} if false; else use slack_sink.")
+    ] = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
