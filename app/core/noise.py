@@ -125,6 +125,8 @@ class Noise:
         if options.repeats:
             self._repeats.notice(seen)
         story = self._stories.follows(seen) if options.rollouts else None
+        if story is None:
+            self._stories.interrupt(seen)
         return story.entry if story is not None else ""
 
     def judge(

@@ -94,7 +94,7 @@ class Repeats:
             case "CREATE" if seen.place:
                 self._created.put(seen.place, Attempt(entry, told, seen.at, seen.content))
             case "DELETE" if seen.uid:
-                self._deleted.put(seen.uid, Attempt(entry, told, seen.at))
+                self._deleted.put(seen.uid, Attempt(entry, told, seen.at, seen.content))
 
     def _first_update(self, seen: Sighting) -> Attempt | None:
         key = _key(seen)
@@ -107,14 +107,19 @@ class Repeats:
 
     def _first_create(self, seen: Sighting) -> Attempt | None:
         found = self._created.get(seen.place)
-        is_repeat = found is not None and found.content == seen.content and seen.at - found.at <= LONGEST_REQUEST
+        is_repeat = found is not None and found.content == seen.content and _age(found, seen) <= LONGEST_REQUEST
         return found if is_repeat else None
 
     def _first_delete(self, seen: Sighting) -> Attempt | None:
         self._created.drop(seen.place)
         found = self._deleted.get(seen.uid)
-        allowed = LONGEST_DELETION if seen.is_deleting else LONGEST_REQUEST
-        return found if found is not None and seen.at - found.at <= allowed else None
+        if found is None:
+            return None
+        if seen.is_deleting:
+            return found if _age(found, seen) <= LONGEST_DELETION else None
+        # Somebody else's deletion is another one: the first may have been refused after its review.
+        is_repeat = found.content == seen.content and _age(found, seen) <= LONGEST_REQUEST
+        return found if is_repeat else None
 
     def _note(self, seen: Sighting, key: str | bytes, repeated: Attempt | None = None) -> None:
         """Take note that a change of the object came, and that attempts at the same fields are over but for one."""
@@ -132,6 +137,11 @@ class Repeats:
 
 def _key(seen: Sighting) -> str | bytes:
     return seen.uid or seen.place
+
+
+def _age(attempt: Attempt, seen: Sighting) -> int:
+    """Return how long ago the attempt was; where the clock was set back, by how much at least."""
+    return abs(seen.at - attempt.at)
 
 
 def _attempt(seen: Sighting, entry: str, told: Told) -> Attempt:
@@ -152,7 +162,7 @@ def _was_not_stored(attempt: Attempt, seen: Sighting) -> bool:
 
     Had it been stored and undone since, two generations would have been made, beside those of others that were seen.
     """
-    age = seen.at - attempt.at
+    age = _age(attempt, seen)
     if age > LONGEST_REQUEST:
         return False
     if attempt.version and attempt.version == seen.version:
@@ -164,7 +174,7 @@ def _was_not_stored(attempt: Attempt, seen: Sighting) -> bool:
 
 def _left(attempts: tuple[Attempt, ...], seen: Sighting, repeated: Attempt | None) -> Iterator[Attempt]:
     for attempt in attempts:
-        is_over = seen.at - attempt.at > LONGEST_REQUEST
+        is_over = _age(attempt, seen) > LONGEST_REQUEST
         if attempt is repeated or not (is_over or _meet(attempt.paths, seen.paths)):
             yield attempt._replace(others=attempt.others + seen.is_counted)
 

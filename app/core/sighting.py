@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import operator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,15 @@ _LONGEST_UID: Final = 64
 
 _BINDING: Final = "binding"
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Owner(NamedTuple):
+    """An object that another one says that it belongs to."""
+
+    uid: str
+    group: str
+    kind: str
+    name: str
 
 
 class Sighting:
@@ -48,9 +57,12 @@ class Sighting:
         return fingerprint([resource.group, resource.resource, resource.namespace, resource.name])
 
     @property
-    def owners(self) -> list[str]:
-        """The uids of the objects that it belongs to."""
-        return [string(each, "uid") for each in items(self._current, "metadata", "ownerReferences")]
+    def owners(self) -> list[Owner]:
+        """The objects that it belongs to, as it says itself."""
+        return [
+            Owner(string(each, "uid"), _group(string(each, "apiVersion")), string(each, "kind"), string(each, "name"))
+            for each in items(self._current, "metadata", "ownerReferences")
+        ]
 
     @property
     def generation(self) -> int:
@@ -98,6 +110,10 @@ class Sighting:
 def fingerprint(value: Any) -> bytes:
     """Return 16 bytes that stand for a JSON value; they never leave the process."""
     return hashlib.blake2b(_encode(value), digest_size=16).digest()
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
 
 
 def _said(delta: Delta) -> list[Any]:

@@ -1,7 +1,9 @@
 """Stories: what the cluster's controllers write because of a change, such as the Pods of a Deployment's new image.
 
 A story begins with a change that follows from none. It goes on with what controllers write to the same object, and
-create, change or delete of what belongs to it by `ownerReferences`: the ReplicaSets of a Deployment, and their Pods.
+create, change or delete of what belongs to it: the ReplicaSets of a Deployment, and their Pods. Anybody who may change
+an object may write `ownerReferences` into it and have it deleted with its owner. So only that belongs to an owner which
+controllers make of such owners, and whose name, which nobody can change, they have made of the owner's.
 Status is left out: what becomes of a rollout is news, and nobody hears of it who did not ask for it by name.
 """
 
@@ -12,7 +14,7 @@ from typing import Final
 import msgspec
 
 from app.core.recent import Recent
-from app.core.sighting import Sighting
+from app.core.sighting import Owner, Sighting
 from app.core.text import shorten
 
 PAUSE: Final = 900_000
@@ -31,7 +33,6 @@ _CONTROLLERS: Final = frozenset(
         for name in (
             "daemon-set-controller",
             "deployment-controller",
-            "endpoint-controller",
             "endpointslice-controller",
             "endpointslicemirroring-controller",
             "generic-garbage-collector",
@@ -46,6 +47,39 @@ _CONTROLLERS: Final = frozenset(
 """Who carries out what others have decided (kubernetes, plugin/pkg/auth/authorizer/rbac/bootstrappolicy). Not among
 them: the cronjob-controller, whose Jobs begin by the clock and not because of a change, and the autoscaler."""
 
+_OWNERS: Final[dict[tuple[str, str], frozenset[tuple[str, str]]]] = {
+    ("apps", "replicasets"): frozenset({("apps", "Deployment")}),
+    ("apps", "controllerrevisions"): frozenset({("apps", "StatefulSet"), ("apps", "DaemonSet")}),
+    ("", "pods"): frozenset(
+        {
+            ("apps", "ReplicaSet"),
+            ("apps", "StatefulSet"),
+            ("apps", "DaemonSet"),
+            ("", "ReplicationController"),
+            ("batch", "Job"),
+        }
+    ),
+    ("batch", "jobs"): frozenset({("batch", "CronJob")}),
+    ("discovery.k8s.io", "endpointslices"): frozenset({("", "Service"), ("", "Endpoints")}),
+}
+"""What controllers make, and of what. A volume's claim is not among it: that one goes is never a matter of course."""
+
+_WORKLOADS: Final = frozenset(
+    {
+        ("apps", "deployments"),
+        ("apps", "replicasets"),
+        ("apps", "statefulsets"),
+        ("apps", "daemonsets"),
+        ("", "replicationcontrollers"),
+        ("", "pods"),
+        ("batch", "jobs"),
+    }
+)
+"""What controllers write to itself because of a change to it; a Node, say, they write to for reasons of its own."""
+
+_NAME_KEPT: Final = 58
+"""Characters of its owner's name, and the dash behind it, that a generated name keeps (apiserver, storage/names)."""
+
 _SCHEDULER: Final = "system:kube-scheduler"
 _NODES: Final = "system:node:"
 
@@ -54,14 +88,16 @@ class Story(msgspec.Struct, eq=False):
     """A change with the sinks that were told of it. `began` and `went_on` are in milliseconds."""
 
     entry: str
+    about: str
     title: str
     sinks: frozenset[str]
     began: int
     went_on: int
+    is_over: bool = False
 
     def is_running(self, at: int) -> bool:
-        """Say whether a write at this moment can still follow from it."""
-        return at - self.went_on <= PAUSE and at - self.began <= LONGEST
+        """Say whether a write at this moment can still follow from it; a clock that was set back ends it, too."""
+        return not self.is_over and abs(at - self.went_on) <= PAUSE and abs(at - self.began) <= LONGEST
 
 
 class Stories:
@@ -90,7 +126,16 @@ class Stories:
 
     def begin(self, seen: Sighting, entry: str, sinks: frozenset[str]) -> None:
         """Begin a story of which these sinks are told."""
-        self._involve(seen, Story(entry, shorten(str(seen.change.resource), _TITLE), sinks, seen.at, seen.at))
+        title = shorten(str(seen.change.resource), _TITLE)
+        self._involve(seen, Story(entry, seen.uid, title, sinks, seen.at, seen.at))
+
+    def interrupt(self, seen: Sighting) -> None:
+        """End the story of an object where somebody changes it and nobody is told: what comes may follow from that."""
+        story = self._by_uid.get(seen.uid) if self._by_uid and _decides(seen) else None
+        if story is None:
+            return
+        story.is_over = story.is_over or story.about == seen.uid
+        self._by_uid.drop(seen.uid)
 
     def _involve(self, seen: Sighting, story: Story) -> None:
         if seen.uid:
@@ -103,8 +148,31 @@ def _began(story: Story) -> int:
 
 def _subjects(seen: Sighting) -> list[str]:
     """Return the uids of what the change can be a consequence to; that an object goes does not follow from itself."""
-    owners = seen.owners
-    return owners if seen.change.operation == "DELETE" else [*owners, seen.uid]
+    resource = seen.change.resource
+    place = (resource.group, resource.resource)
+    subjects = [owner.uid for owner in seen.owners if _is_made_of(owner, seen)] if place in _OWNERS else []
+    return [*subjects, seen.uid] if seen.change.operation != "DELETE" and place in _WORKLOADS else subjects
+
+
+def _is_made_of(owner: Owner, seen: Sighting) -> bool:
+    """Say whether controllers make such an object, with such a name, of its owner; a Job they make by the clock."""
+    resource = seen.change.resource
+    if (owner.group, owner.kind) not in _OWNERS[resource.group, resource.resource]:
+        return False
+    if owner.kind == "CronJob" and seen.change.operation != "DELETE":
+        return False
+    return bool(owner.name) and resource.name.startswith(f"{owner.name}-"[:_NAME_KEPT])
+
+
+def _decides(seen: Sighting) -> bool:
+    """Say whether the change decides on something: not what carries it out, nor status, nor an autoscaler's scale."""
+    change = seen.change
+    if _carries_out(seen) or change.resource.subresource == "status":
+        return False
+    if change.operation == "UPDATE":
+        spec = [path for path in seen.paths if path.partition(".")[0].partition("[")[0] == "spec"]
+        return bool(spec) and not (change.actor.kind == "controller" and spec == ["spec.replicas"])
+    return change.operation == "DELETE" and not change.resource.subresource
 
 
 def _carries_out(seen: Sighting) -> bool:

@@ -25,6 +25,14 @@ DEPLOYMENTS: Final = "system:serviceaccount:kube-system:deployment-controller"
 REPLICAS: Final = "system:serviceaccount:kube-system:replicaset-controller"
 NODE: Final = "system:node:n1"
 
+_OWNERS: Final = {
+    "deployment": ("apps/v1", "Deployment", "web"),
+    "nightly": ("batch/v1", "CronJob", "nightly"),
+    "nightly-1": ("batch/v1", "Job", "nightly-1"),
+    "settings": ("v1", "ConfigMap", "settings"),
+}
+"""Objects that own others, by their uids; all others are ReplicaSets whose name is their uid."""
+
 
 class Routed(msgspec.Struct, frozen=True):
     finding: Finding
@@ -111,7 +119,12 @@ def _spec(field: str, value: Any) -> dict[str, Any]:
 
 
 def _metadata(uid: str, owners: Sequence[str], **others: Any) -> dict[str, Any]:
-    return {"uid": uid, "ownerReferences": [{"uid": each} for each in owners], **others}
+    return {"uid": uid, "ownerReferences": [_reference(each) for each in owners], **others}
+
+
+def _reference(uid: str) -> dict[str, Any]:
+    api_version, kind, name = _OWNERS.get(uid, ("apps/v1", "ReplicaSet", uid))
+    return {"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": True}
 
 
 def made(kind: str, uid: str, *owners: str, user: str, **options: Any) -> Review:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.core.recent import Recent
 from app.core.review import Review
+from tests.core.changes import review
 from tests.core.listening import (
     ABSENT,
     DEPLOYMENTS,
@@ -220,6 +221,17 @@ class TestRepeats:
 
         assert ears.tell(deleted("Pod", "p", user="bob"), after=MINUTE).told == ["slack"]
 
+    def test_a_deletion_by_somebody_else_is_told(self, ears: Listening) -> None:
+        ears.tell(deleted("Pod", "p", user="alice"))
+
+        assert ears.tell(deleted("Pod", "p", user="alice")).verdict.repeat_of == "e1"
+        assert ears.tell(deleted("Pod", "p", user="bob")).told == ["slack"]
+
+    def test_a_clock_that_goes_back_far_makes_no_repeat(self, ears: Listening) -> None:
+        ears.tell(config_map())
+
+        assert ears.tell(config_map(), after=-HOUR).told == ["slack"]
+
     def test_repeats_are_told_where_that_is_wanted(self) -> None:
         ears = Listening(repeats=False)
 
@@ -316,7 +328,9 @@ class TestStories:
         ears.tell(changed("CronJob", "nightly", user="alice"))
         controller = "system:serviceaccount:kube-system:cronjob-controller"
         job = ears.tell(made("Job", "nightly-1", "nightly", user=controller))
-        pod = ears.tell(made("Pod", "p", "nightly-1", user="system:serviceaccount:kube-system:job-controller"))
+        pod = ears.tell(
+            made("Pod", "nightly-1-p", "nightly-1", user="system:serviceaccount:kube-system:job-controller")
+        )
 
         assert (job.told, pod.verdict.story) == (["slack"], job.entry)
 
@@ -350,9 +364,101 @@ class TestStories:
     def test_a_story_ends_after_an_hour(self, ears: Listening) -> None:
         ears.tell(deployment())
         ears.tell(RS)
-        told = [ears.tell(made("Pod", f"p{n}", "web-1", user=REPLICAS), after=10 * MINUTE).told for n in range(7)]
+        told = [ears.tell(made("Pod", f"web-1-{n}", "web-1", user=REPLICAS), after=10 * MINUTE).told for n in range(7)]
 
         assert told == [[]] * 5 + [["slack"]] * 2
+
+    def test_a_clock_that_goes_back_far_ends_a_story(self, ears: Listening) -> None:
+        ears.tell(deployment())
+
+        assert ears.tell(RS, after=-HOUR).told == ["slack"]
+
+    @pytest.mark.parametrize(
+        "about",
+        [
+            deleted("NetworkPolicy", "deny-all", "settings", user=GARBAGE),
+            deleted("Deployment", "pay", "settings", user=GARBAGE),
+            deleted("PersistentVolumeClaim", "data-db-0", "settings", user=GARBAGE),
+            deleted("Pod", "settings-0", "settings", user=GARBAGE),
+        ],
+    )
+    def test_what_an_owner_takes_along_that_controllers_did_not_make_is_told(
+        self, ears: Listening, about: Review
+    ) -> None:
+        ears.tell(deleted("ConfigMap", "settings", user="mallory"))
+
+        assert ears.tell(about).told == ["slack"]
+
+    @pytest.mark.parametrize("kind", ["ReplicaSet", "Pod"])
+    def test_an_owner_that_was_written_into_an_object_later_silences_nothing(self, ears: Listening, kind: str) -> None:
+        ears.tell(deployment())
+        ears.tell(RS)
+
+        assert ears.tell(deleted(kind, "pay-1-a", "deployment", "web-1", user=GARBAGE)).told == ["slack"]
+
+    def test_pods_that_controllers_adopt_are_told(self, ears: Listening) -> None:
+        ears.tell(deployment())
+        ears.tell(RS)
+
+        assert ears.tell(changed("Pod", "pay-1-a", "web-1", user=REPLICAS)).told == ["slack"]
+        assert ears.tell(deleted("Pod", "pay-1-a", "web-1", user=REPLICAS)).told == ["slack"]
+
+    def test_the_end_of_a_long_name_is_cut_off_in_those_of_pods(self, ears: Listening) -> None:
+        name = "a" * 60
+        ears.tell(changed("ReplicaSet", name, user="alice"))
+
+        assert ears.tell(made("Pod", f"{name[:58]}x7z9q", name, user=REPLICAS)).told == []
+
+    def test_what_happens_to_a_node_does_not_follow_from_what_people_do_to_it(self, ears: Listening) -> None:
+        ears.tell(changed("Node", "n1", user="alice"))
+
+        assert ears.tell(changed("Node", "n1", user="system:kube-controller-manager")).told == ["slack"]
+
+    def test_a_job_of_the_clock_is_told_where_all_controllers_have_one_name(self, ears: Listening) -> None:
+        ears.tell(changed("CronJob", "nightly", user="alice"))
+
+        assert ears.tell(made("Job", "nightly-1", "nightly", user="system:kube-controller-manager")).told == ["slack"]
+
+    @pytest.mark.parametrize(
+        "about",
+        [
+            deployment(field="replicas", user="bob"),
+            deployment(field="image", user="system:serviceaccount:ci:robot"),
+            deleted("Deployment", "deployment", user="bob"),
+        ],
+    )
+    def test_what_follows_from_a_change_that_nobody_was_told_of_is_told(self, ears: Listening, about: Review) -> None:
+        ears.tell(deployment())
+        ears.tell(RS)
+        ears.pass_by(about)
+
+        assert ears.tell(changed("ReplicaSet", "web-1", "deployment", user=DEPLOYMENTS)).told == ["slack"]
+        assert ears.tell(made("Pod", "web-1-b", "web-1", user=REPLICAS)).verdict.story == "e3"
+
+    def test_a_pod_of_a_replica_set_that_somebody_changed_is_told(self, ears: Listening) -> None:
+        ears.tell(deployment())
+        ears.tell(RS)
+        ears.pass_by(changed("ReplicaSet", "web-1", "deployment", user="mallory"))
+
+        assert ears.tell(POD).told == ["slack"]
+        assert ears.tell(changed("Deployment", "deployment", user=DEPLOYMENTS)).verdict.story == "e1"
+
+    @pytest.mark.parametrize(
+        "about",
+        [
+            changed("Deployment", "deployment", user="system:serviceaccount:kube-system:horizontal-pod-autoscaler"),
+            changed("Deployment", "deployment", user=DEPLOYMENTS),
+            changed("Deployment", "deployment", user="bob", subresource="status"),
+            review("UPDATE", old={"metadata": {"uid": "deployment", "labels": {"a": "b"}}}, user="bob"),
+        ],
+        ids=["scale", "carried out", "status", "label"],
+    )
+    def test_what_makes_no_other_pods_does_not_end_a_story(self, ears: Listening, about: Review) -> None:
+        ears.tell(deployment())
+        ears.tell(RS)
+        ears.pass_by(about)
+
+        assert ears.tell(POD).verdict.story == "e1"
 
     def test_rollouts_are_told_where_that_is_wanted(self) -> None:
         ears = Listening(rollouts=False)
@@ -547,7 +653,7 @@ def test_a_change_that_no_sink_takes_begins_nothing() -> None:
     assert [each.verdict.addressees for each in unheard] == [((),), ((),)]
     assert ears.tell(POD).verdict.story == ""
     assert ears.tell(deployment(generation=1)).verdict.repeat_of == ""
-    assert ears.untaken(made("Pod", "web-1-b", "deployment", user=DEPLOYMENTS)).verdict.story == "e4"
+    assert ears.untaken(made("ReplicaSet", "web-2", "deployment", user=DEPLOYMENTS)).verdict.story == "e4"
 
 
 def test_what_was_used_longest_ago_is_forgotten_first() -> None:
