@@ -309,7 +309,8 @@ def scaled(uid: str, *, replicas: int = 3) -> Review:
 
 def replica_set(uid: str) -> Review:
     """A review of what the deployment-controller makes of it."""
-    document = {"metadata": {"name": "web-1", "uid": "r", "ownerReferences": [{"uid": "d"}]}}
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "d"}
+    document = {"metadata": {"name": "web-1", "uid": "r", "ownerReferences": [owner]}}
     controller = {"username": "system:serviceaccount:kube-system:deployment-controller"}
     fields = about("ReplicaSet", "replicasets", "apps", name="web-1", operation="CREATE", userInfo=controller)
     return make_review(uid=uid, object=document, oldObject=None, **fields)
