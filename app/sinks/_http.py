@@ -8,12 +8,13 @@ credentials in user, path and query.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import email.utils
 import logging
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -21,12 +22,11 @@ from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import httpx
 import msgspec
-from pydantic import Field, HttpUrl, Secret
+from pydantic import Field, HttpUrl, Secret, SecretStr
 from typing_extensions import override
 
 from app import __version__
-from app.core import text as plain
-from app.sinks._secrets import EXCERPT_LIMIT, LEAST_SECRET, option_secrets, scrubbed
+from app.sinks._secrets import LEAST_SECRET, option_secrets, scrubbed
 from app.sinks._tls import trusting
 from app.sinks.base import PermanentError, Sink, SinkConfig, SinkError, TemporaryError
 
@@ -39,6 +39,7 @@ _READ_LIMIT: Final = 65_536
 # An answer that has its status has its outcome: the rest of it is worth a moment, not the whole timeout.
 _READ_SECONDS: Final = 1.0
 _LEAST_PART: Final = 8
+_ILLEGAL_HEADER: Final = "Illegal header"
 _HARMLESS_HEADERS: Final = frozenset(
     {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"}
 )
@@ -169,6 +170,19 @@ class HttpSink(Sink[H]):
             raise self._worded(failure, answer, _secrets(response.request) | self._option_secrets)
         return answer
 
+    @contextlib.asynccontextmanager
+    async def attempt(self, url: str) -> AsyncIterator[None]:
+        """Keep all calls of one attempt together within `timeout_seconds`; raises `TemporaryError` if they take longer.
+
+        A dispatcher that had to cancel an attempt could not say why it failed.
+        """
+        seconds = self.config.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise TemporaryError(f"{httpx.URL(url).host} did not answer within {seconds:g} s") from error
+
     def failure(self, answer: Answer) -> Failure | None:
         """Say how an answer is to be read; for receivers that say it in the body, or ask for a pause there.
 
@@ -201,12 +215,20 @@ class HttpSink(Sink[H]):
         except (TimeoutError, httpx.TimeoutException) as error:
             raise TemporaryError(f"{host} did not answer within {seconds:g} s") from error
         except httpx.RequestError as error:
-            reason = plain.one_line(str(error), EXCERPT_LIMIT) or type(error).__name__
+            if _ILLEGAL_HEADER in str(error):  # which it quotes, so not even as a cause
+                raise PermanentError(f"{host}: an option has characters that a header cannot carry") from None
+            reason = scrubbed(str(error), _secrets(request) | self._option_secrets) or type(error).__name__
             raise TemporaryError(f"cannot reach {host}: {reason}") from error
 
     @override
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def basic_authorization(username: str | None, password: SecretStr | None) -> str:
+    """Return the value of the Authorization header of basic authentication (RFC 7617), in UTF-8."""
+    pair = f"{username or ''}:{password.get_secret_value() if password else ''}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
 def tls_context(config: HttpSinkConfig) -> ssl.SSLContext | bool:

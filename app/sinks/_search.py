@@ -7,7 +7,6 @@ texts, and values of changes are texts.
 
 from __future__ import annotations
 
-import base64
 import re
 from datetime import datetime
 from http import HTTPStatus
@@ -15,13 +14,14 @@ from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from pydantic import AfterValidator, Field, HttpUrl, Secret, SecretStr
+from pydantic import AfterValidator, Field, HttpUrl, Secret
 from typing_extensions import override
 
 from app.core import text as plain
 from app.core.change import Entry, FieldChange
 from app.core.finding import DiffBlock, Notification, Severity
-from app.sinks._http import JSON_TYPE, Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import JSON_TYPE, Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
+from app.sinks._secrets import Password
 from app.sinks._text import PLAIN, message
 from app.sinks.base import Rendering
 
@@ -77,7 +77,7 @@ class SearchConfig(HttpSinkConfig):
         Field(description="Address of the cluster, such as https://search:9200/; shown nowhere but for its host."),
     ]
     username: Annotated[str | None, Field(description="User of basic authentication.")] = None
-    password: Annotated[SecretStr | None, Field(description="Password of basic authentication.")] = None
+    password: Annotated[Password | None, Field(description="Password of basic authentication.")] = None
     pipeline: Annotated[
         str | None, Field(pattern=r"^[A-Za-z0-9._-]+$", description="Ingest pipeline that documents go through.")
     ] = None
@@ -151,9 +151,7 @@ def basic(config: SearchConfig) -> dict[str, str]:
     """Return the header of basic authentication, if there is a user or a password."""
     if config.username is None and config.password is None:
         return {}
-    password = config.password.get_secret_value() if config.password else ""
-    pair = f"{config.username or ''}:{password}".encode()
-    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {"Authorization": basic_authorization(config.username, config.password)}
 
 
 def identifier(notification: Notification) -> str:

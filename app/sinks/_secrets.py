@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, Secret, SecretStr
+from pydantic import AfterValidator, BaseModel, Secret, SecretStr
 
 from app.core import text as plain
 
@@ -14,6 +15,28 @@ EXCERPT_LIMIT: Final = 200
 
 LEAST_SECRET: Final = 4
 """Shorter pieces are ordinary words more often than secrets; blotting them out would garble the answer."""
+
+
+# RFC 9110, 5.5, without the obsolete bytes above ASCII.
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+
+
+def _header_value(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()
+    if not _HEADER_VALUE.fullmatch(text):
+        raise ValueError("has characters that a header cannot carry; copy it anew, printable ASCII is allowed")
+    return SecretStr(text)
+
+
+def _without_line_end(secret: SecretStr) -> SecretStr:
+    return SecretStr(secret.get_secret_value().rstrip("\r\n"))
+
+
+HeaderSecret = Annotated[SecretStr, AfterValidator(_header_value)]
+"""A token that is sent in a header: without the line end that files and environments add, and without what is none."""
+
+Password = Annotated[SecretStr, AfterValidator(_without_line_end)]
+"""A password of any characters, but for the line end that files and environments add."""
 
 
 def option_secrets(config: BaseModel) -> set[str]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import Field, HttpUrl, Secret, SecretStr
+from pydantic import Field, HttpUrl, Secret
 from typing_extensions import override
 
 from app.core import text as plain
 from app.core.finding import Notification
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._secrets import HeaderSecret
 from app.sinks._text import HTML, message
 from app.sinks.base import Rendering
 
@@ -28,7 +29,9 @@ class GrafanaConfig(HttpSinkConfig):
     """Options of the Grafana sink."""
 
     url: Annotated[Secret[HttpUrl], Field(description="Address of Grafana; shown nowhere but for its host.")]
-    token: Annotated[SecretStr, Field(description="Token of a service account that may create annotations.")]
+    token: Annotated[
+        HeaderSecret, Field(min_length=1, description="Token of a service account that may create annotations.")
+    ]
     dashboard_uid: Annotated[
         str | None,
         Field(description="The only dashboard to annotate; by default any that asks for the tag `kubewitness`."),

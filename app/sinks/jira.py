@@ -5,24 +5,24 @@ Jira Cloud's REST API, version 3: https://developer.atlassian.com/cloud/jira/pla
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, Field, HttpUrl
 from typing_extensions import override
 
 from app.core.finding import Notification, Severity
 from app.sinks import _cards
 from app.sinks._cards import Part
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
+from app.sinks._secrets import Password
 from app.sinks._subject import is_failure, source, subject, summary
-from app.sinks.base import PermanentError, Rendering
+from app.sinks.base import PermanentError, Rendering, TemporaryError
 
 SUMMARY_LIMIT: Final = 255
 """Characters of a summary; https://support.atlassian.com/jira/kb/ on the field `summary`."""
@@ -37,7 +37,7 @@ Dedup = Literal[
     "severity", "creation_date",
 ]  # fmt: skip
 
-_ADVICE: Final = {
+_ADVICE: Final[Mapping[int, str]] = {
     httpx.codes.UNAUTHORIZED: "are username (an email address) and api_key right?",
     httpx.codes.FORBIDDEN: "the user needs the permissions Browse projects, Create issues and Add comments",
 }
@@ -54,7 +54,7 @@ class JiraConfig(HttpSinkConfig):
 
     url: Annotated[HttpUrl, AfterValidator(_site), Field(description="The site: https://workspace.atlassian.net.")]
     username: Annotated[str, Field(description="Email address of the user that opens the issues.")]
-    api_key: Annotated[SecretStr, Field(description="The user's API token.")]
+    api_key: Annotated[Password, Field(description="The user's API token.")]
     project_name: Annotated[str, Field(min_length=1, description="Name or key of the project.")]
     issue_type: Annotated[str, Field(description="Type of the issues.")] = "Task"
     project_type_id_override: Annotated[
@@ -99,6 +99,10 @@ class JiraSink(HttpSink[JiraConfig]):
 
     @override
     async def send(self, notification: Notification) -> None:
+        async with self.attempt(str(self.config.url)):
+            await self._send(notification)
+
+    async def _send(self, notification: Notification) -> None:
         known = await self._open_issue(label(notification, self.config.dedups))
         if known is not None:
             comment = {"body": body(notification)}
@@ -131,15 +135,18 @@ class JiraSink(HttpSink[JiraConfig]):
     async def _get(self, path: str, **query: str) -> dict[str, Any]:
         url = f"{self.config.url}{API}/{path}?{urlencode(query)}"
         found = (await self.call("GET", url, b"", self._headers)).json
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            # To take it for "there is none" would open a second issue.
+            raise TemporaryError(f"{self.config.url.host}: the answer did not come whole, or is not Jira's")
+        return found
 
     async def _post(self, path: str, document: dict[str, Any]) -> None:
         await self.post_json(f"{self.config.url}{API}/{path}", document, self._headers)
 
     @property
     def _headers(self) -> dict[str, str]:
-        pair = f"{self.config.username}:{self.config.api_key.get_secret_value()}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}", "Accept": "application/json"}
+        authorization = basic_authorization(self.config.username, self.config.api_key)
+        return {"Authorization": authorization, "Accept": "application/json"}
 
     @override
     def failure(self, answer: Answer) -> Failure | None:
@@ -149,8 +156,9 @@ class JiraSink(HttpSink[JiraConfig]):
         said = answer.json if isinstance(answer.json, dict) else {}
         errors = said.get("errors")
         fields = [f"{name}: {error}" for name, error in errors.items()] if isinstance(errors, dict) else []
-        reason = "; ".join([*map(str, said.get("errorMessages") or ()), *fields])
-        return failure._replace(reason=reason, advice=_ADVICE.get(httpx.codes(answer.status), ""))
+        messages = said.get("errorMessages")
+        reason = "; ".join([*map(str, messages if isinstance(messages, list) else ()), *fields])
+        return failure._replace(reason=reason, advice=_ADVICE.get(answer.status, ""))
 
 
 def label(notification: Notification, dedups: Sequence[Dedup]) -> str:

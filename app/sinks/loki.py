@@ -5,19 +5,19 @@ https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs
 
 from __future__ import annotations
 
-import base64
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
-from pydantic import AfterValidator, Field, HttpUrl, Secret, SecretStr
+from pydantic import AfterValidator, Field, HttpUrl, Secret
 from typing_extensions import override
 
 from app.core import text as plain
 from app.core.finding import Notification
 from app.sinks._document import document
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
+from app.sinks._secrets import Password
 from app.sinks._text import PLAIN, message
 from app.sinks.base import Rendering
 
@@ -51,7 +51,7 @@ class LokiConfig(HttpSinkConfig):
     ]
     tenant_id: Annotated[str | None, Field(description="Tenant, sent as X-Scope-OrgID.")] = None
     username: Annotated[str | None, Field(description="User of basic authentication.")] = None
-    password: Annotated[SecretStr | None, Field(description="Password, or the token of Grafana Cloud.")] = None
+    password: Annotated[Password | None, Field(description="Password, or the token of Grafana Cloud.")] = None
     labels: Annotated[
         dict[str, str],
         AfterValidator(_labels),
@@ -85,9 +85,7 @@ class LokiSink(HttpSink[LokiConfig]):
     def _headers(self) -> dict[str, str]:
         headers = {"X-Scope-OrgID": self.config.tenant_id} if self.config.tenant_id else {}
         if self.config.username is not None or self.config.password is not None:
-            password = self.config.password.get_secret_value() if self.config.password else ""
-            pair = f"{self.config.username or ''}:{password}".encode()
-            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+            headers["Authorization"] = basic_authorization(self.config.username, self.config.password)
         return headers
 
     @override

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 import structlog
-from pydantic import Field, HttpUrl, Secret, SecretStr, model_validator
+from pydantic import Field, HttpUrl, Secret, model_validator
 from typing_extensions import override
 
 from app.core.finding import Notification
@@ -22,6 +22,7 @@ from app.sinks import _markdown as markdown
 from app.sinks import _text
 from app.sinks._attachment import NAME, attachment
 from app.sinks._http import JSON_TYPE, NO_HEADERS, Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._secrets import HeaderSecret
 from app.sinks.base import Pace, PermanentError, Rendering
 
 TEXT_LIMIT: Final = 16_383
@@ -46,7 +47,7 @@ class MattermostConfig(HttpSinkConfig):
     """Options of the Mattermost sink: `url`, `token` and `channel`, or `webhook_url`."""
 
     url: Annotated[HttpUrl | None, Field(description="The server, such as https://chat.example.com.")] = None
-    token: Annotated[SecretStr | None, Field(min_length=1, description="The bot's access token.")] = None
+    token: Annotated[HeaderSecret | None, Field(min_length=1, description="The bot's access token.")] = None
     token_id: Annotated[str, Field(description="Accepted for Robusta's sake; the bot's name and picture are kept.")] = (
         ""
     )
@@ -87,7 +88,8 @@ class MattermostSink(HttpSink[MattermostConfig]):
 
     def __init__(self, config: MattermostConfig, **more: Any) -> None:
         super().__init__(config, **more)
-        self._channel_id = config.channel if _ID.fullmatch(config.channel) else ""
+        self._configured_id = config.channel if _ID.fullmatch(config.channel) else ""
+        self._channel_id = self._configured_id
 
     @override
     def render(self, notification: Notification) -> Rendering:
@@ -102,9 +104,10 @@ class MattermostSink(HttpSink[MattermostConfig]):
             await self.post_json(self.config.webhook_url, self.render(notification))
             return
         try:
-            await self._post(notification)
+            async with self.attempt(str(self.config.url)):
+                await self._post(notification)
         except PermanentError:
-            self._channel_id = ""  # it may have been made anew
+            self._channel_id = self._configured_id  # it may have been made anew
             raise
 
     async def _post(self, notification: Notification) -> None:

@@ -9,7 +9,7 @@ import html
 from typing import Annotated, Any, Final
 
 import httpx
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, Field, HttpUrl
 from typing_extensions import override
 
 from app.core import text as plain
@@ -17,6 +17,7 @@ from app.core.finding import Notification, Severity
 from app.core.templates import compile_template
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
 from app.sinks._override import overridden
+from app.sinks._secrets import HeaderSecret
 from app.sinks._subject import is_failure, source, subject, summary
 from app.sinks._text import HTML, message
 from app.sinks.base import Rendering
@@ -46,7 +47,7 @@ def _templates(texts: list[str]) -> list[str]:
 class OpsgenieConfig(HttpSinkConfig):
     """Options of the Opsgenie sink."""
 
-    api_key: Annotated[SecretStr, Field(min_length=8, description="Key of an API integration.")]
+    api_key: Annotated[HeaderSecret, Field(min_length=8, description="Key of an API integration.")]
     teams: Annotated[
         list[str],
         AfterValidator(_templates),
@@ -90,13 +91,13 @@ class OpsgenieSink(HttpSink[OpsgenieConfig]):
         said = answer.json if isinstance(answer.json, dict) else {}
         errors = said.get("errors") if isinstance(said.get("errors"), dict) else {}
         details = [f"{field}: {error}" for field, error in (errors or {}).items()]
-        advice = {
+        advice: dict[int, str] = {
             httpx.codes.UNAUTHORIZED: "is api_key that of an API integration, and host that of your region?",
             httpx.codes.FORBIDDEN: "is api_key that of an API integration, and host that of your region?",
             httpx.codes.PAYMENT_REQUIRED: "the account's plan does not allow this",
         }
         reason = "; ".join([str(said.get("message", "")), *details])
-        return failure._replace(reason=reason, advice=advice.get(httpx.codes(answer.status), ""))
+        return failure._replace(reason=reason, advice=advice.get(answer.status, ""))
 
 
 def alert(notification: Notification, config: OpsgenieConfig) -> dict[str, Any]:

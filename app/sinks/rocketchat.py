@@ -10,13 +10,14 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr
+from pydantic import Field, HttpUrl
 from typing_extensions import override
 
 from app.core.finding import Notification
 from app.sinks import _markdown as markdown
 from app.sinks import _text
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._secrets import HeaderSecret
 from app.sinks.base import Pace, Rendering
 
 TEXT_LIMIT: Final = 5000
@@ -40,13 +41,6 @@ _WAIT: Final = re.compile(r"must wait (\d{1,6}) seconds")
 _IN_BRACKETS: Final = re.compile(r"\[([a-z-]+)\]\s*$")
 
 
-def _header_value(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value().strip()
-    if not (text and text.isascii() and text.isprintable()):
-        raise ValueError("has characters that a header cannot carry; copy it anew")
-    return SecretStr(text)
-
-
 class RocketchatConfig(HttpSinkConfig):
     """Options of the Rocket.Chat sink."""
 
@@ -54,7 +48,7 @@ class RocketchatConfig(HttpSinkConfig):
     user_id: Annotated[
         str, Field(pattern=r"^[A-Za-z0-9._-]+$", description="The user's id, shown once with the access token.")
     ]
-    token: Annotated[SecretStr, AfterValidator(_header_value), Field(description="The user's personal access token.")]
+    token: Annotated[HeaderSecret, Field(min_length=1, description="The user's personal access token.")]
     channel: Annotated[str, Field(min_length=1, description="The channel's name or id; `@name` is a person.")]
     message_limit: Annotated[
         int, Field(ge=500, le=100_000, description="Characters of a message, the server's Message_MaxAllowedSize.")

@@ -5,17 +5,18 @@ https://www.servicenow.com/docs/bundle/zurich-api-reference/page/integrate/inbou
 
 from __future__ import annotations
 
-import base64
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 import httpx
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, Field, HttpUrl
 from typing_extensions import override
 
 from app.core.finding import Notification, Severity
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
+from app.sinks._secrets import Password
 from app.sinks._subject import subject, summary
 from app.sinks._text import PLAIN, message
 from app.sinks.base import Rendering
@@ -34,7 +35,7 @@ LEVELS: Final = {
 """Urgency and impact: 1 high, 2 medium, 3 low, of which ServiceNow computes the priority."""
 
 _INSTANCE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]*")
-_ADVICE: Final = {
+_ADVICE: Final[Mapping[int, str]] = {
     httpx.codes.UNAUTHORIZED: "are username and password right?",
     httpx.codes.FORBIDDEN: "the user needs to create incidents: role itil, or an access control for the table incident",
 }
@@ -54,7 +55,7 @@ class ServicenowConfig(HttpSinkConfig):
         str, AfterValidator(_instance), Field(description="The instance's name: what stands before .service-now.com.")
     ]
     username: Annotated[str, Field(description="User that opens the incidents.")]
-    password: Annotated[SecretStr, Field(description="The user's password.")]
+    password: Annotated[Password, Field(description="The user's password.")]
     caller_id: Annotated[str | None, Field(description="User of the field Caller.")] = None
     api_url: Annotated[
         HttpUrl | None, Field(description="Address of ServiceNow, where it is not <instance>.service-now.com.")
@@ -72,9 +73,10 @@ class ServicenowSink(HttpSink[ServicenowConfig]):
 
     @override
     async def send(self, notification: Notification) -> None:
-        if notification.attempt > 1 and await self._is_there(notification):
-            return
-        await self.post_json(self._table, incident(notification, self.config.caller_id), self._headers)
+        async with self.attempt(self._table):
+            if notification.attempt > 1 and await self._is_there(notification):
+                return
+            await self.post_json(self._table, incident(notification, self.config.caller_id), self._headers)
 
     async def _is_there(self, notification: Notification) -> bool:
         query = urlencode(
@@ -94,8 +96,8 @@ class ServicenowSink(HttpSink[ServicenowConfig]):
 
     @property
     def _headers(self) -> dict[str, str]:
-        pair = f"{self.config.username}:{self.config.password.get_secret_value()}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}", "Accept": "application/json"}
+        authorization = basic_authorization(self.config.username, self.config.password)
+        return {"Authorization": authorization, "Accept": "application/json"}
 
     @override
     def failure(self, answer: Answer) -> Failure | None:
@@ -108,7 +110,7 @@ class ServicenowSink(HttpSink[ServicenowConfig]):
             return None
         error = said.get("error") if isinstance(said, dict) else None
         reason = f"{error.get('message', '')}: {error.get('detail', '')}" if isinstance(error, dict) else ""
-        return failure._replace(reason=reason, advice=_ADVICE.get(httpx.codes(answer.status), ""))
+        return failure._replace(reason=reason, advice=_ADVICE.get(answer.status, ""))
 
 
 def correlation(notification: Notification) -> str:

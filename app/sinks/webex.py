@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import Field, HttpUrl
 from typing_extensions import override
 
 from app.core.finding import Notification
@@ -17,6 +17,7 @@ from app.sinks import _text
 from app.sinks._attachment import NAME, FormPart, attachment, multipart
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
 from app.sinks._override import Override, overridden
+from app.sinks._secrets import HeaderSecret
 from app.sinks.base import PermanentError, Rendering
 
 MESSAGE_BYTES: Final = 7439
@@ -40,7 +41,7 @@ _ROOM: Final = re.compile(r"[A-Za-z0-9_=-]{16,256}")
 class WebexConfig(HttpSinkConfig):
     """Options of the Webex sink."""
 
-    bot_access_token: Annotated[SecretStr, Field(min_length=1, description="The bot's access token.")]
+    bot_access_token: Annotated[HeaderSecret, Field(min_length=1, description="The bot's access token.")]
     room_id: Annotated[str, Field(min_length=1, description="The room to post to; the bot is a member of it.")]
     room_id_override: Annotated[
         Override | None,

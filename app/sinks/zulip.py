@@ -6,11 +6,10 @@ values are code, in which Zulip reads nothing.
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, ClassVar, Final
 from urllib.parse import urlencode
 
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import Field, HttpUrl
 from typing_extensions import override
 
 from app.core import text as plain
@@ -18,8 +17,9 @@ from app.core.finding import Notification
 from app.sinks import _markdown as markdown
 from app.sinks import _text
 from app.sinks._attachment import NAME, FormPart, has_files, multipart, with_files
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
 from app.sinks._override import Override, overridden
+from app.sinks._secrets import HeaderSecret
 from app.sinks.base import Pace, Rendering
 
 CONTENT_LIMIT: Final = 10_000
@@ -46,7 +46,7 @@ class ZulipConfig(HttpSinkConfig):
 
     api_url: Annotated[HttpUrl, Field(description="The organisation, such as https://example.zulipchat.com.")]
     bot_email: Annotated[str, Field(min_length=3, description="The bot's address.")]
-    bot_api_key: Annotated[SecretStr, Field(min_length=1, description="The bot's API key.")]
+    bot_api_key: Annotated[HeaderSecret, Field(min_length=1, description="The bot's API key.")]
     stream_name: Annotated[str, Field(min_length=1, description="The channel to send to.")] = "Monitoring"
     topic_name: Annotated[str, Field(min_length=1, description="The channel's topic to send to.")] = "kubewitness"
     topic_override: Annotated[
@@ -99,8 +99,7 @@ class ZulipSink(HttpSink[ZulipConfig]):
         return markdown.link(url, NAME) if 0 < len(url) <= _LONGEST_LINK else ""
 
     async def _api(self, path: str, content: bytes, headers: dict[str, str]) -> Answer:
-        credentials = f"{self.config.bot_email}:{self.config.bot_api_key.get_secret_value()}"
-        authorization = {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
+        authorization = {"Authorization": basic_authorization(self.config.bot_email, self.config.bot_api_key)}
         url = f"{str(self.config.api_url).rstrip('/')}/api/v1/{path}"
         return await self.post(url, content, {**headers, **authorization})
 

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from pydantic import ValidationError
 
 from app.sinks.base import PermanentError
 from app.sinks.grafana import TAG_LIMIT, TEXT_LIMIT, GrafanaConfig, GrafanaSink, annotation, tags
@@ -85,3 +86,10 @@ def test_tags_say_what_it_is_about_within_what_grafana_keeps() -> None:
 async def test_refusals_say_what_to_do(status: int, advice: str) -> None:
     with pytest.raises(PermanentError, match=advice):
         await posted({"status_code": status, "json": {"message": "no"}})
+
+
+def test_a_token_that_no_header_can_carry_is_refused_without_being_shown() -> None:
+    with pytest.raises(ValidationError, match="characters that a header cannot carry") as caught:
+        config(token="glsa_secret\nx")
+
+    assert "glsa_secret" not in str(caught.value)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
-from app.sinks.base import PermanentError
+from app.sinks.base import PermanentError, TemporaryError
 from app.sinks.jira import BODY_LIMIT, SUMMARY_LIMIT, JiraConfig, JiraSink, body, issue, label
 from tests.sinks import samples
 from tests.sinks.stands import Behaviour, Request, http_receiver
@@ -32,6 +32,10 @@ def options(folder: Path) -> dict[str, Any]:
         "api_key": "ATATT3xFfGF0-token",
         "project_name": "Operations",
     }
+
+
+def at(url: str) -> dict[str, Any]:
+    return {"url": url}
 
 
 def config(**more: Any) -> JiraConfig:
@@ -197,3 +201,13 @@ async def test_a_refusal_says_which_field() -> None:
 def test_the_address_of_a_page_is_no_site() -> None:
     with pytest.raises(ValidationError, match="is the address of a page; write that of the site"):
         config(url="https://workspace.atlassian.net/jira/projects")
+
+
+@pytest.mark.parametrize("text", ["<html>", '{"issues": [{"key"', "[]"])
+async def test_an_answer_that_is_not_whole_opens_no_second_issue(text: str) -> None:
+    def receive(request: httpx.Request) -> httpx.Response:
+        assert request.method == "GET"
+        return httpx.Response(200, text=text)
+
+    with pytest.raises(TemporaryError, match="did not come whole"):
+        await JiraSink(config(), transport=httpx.MockTransport(receive)).send(samples.image())

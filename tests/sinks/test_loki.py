@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from app.sinks.base import PermanentError
 from app.sinks.loki import LINE_LIMIT, LokiConfig, LokiSink, line, push, stream
 from tests.sinks import samples
+from tests.sinks.stands import http_receiver
 
 SECRETS = ("s3cret-token", base64.b64encode(b"123:s3cret-token").decode())
 LIMIT = 600_000
@@ -108,3 +109,13 @@ async def test_refusals_say_what_to_do(said: str, advice: str) -> None:
 def test_a_bad_label_is_an_error() -> None:
     with pytest.raises(ValidationError, match="'my-env' is not a label"):
         config(labels={"my-env": "x"})
+
+
+async def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
+    with http_receiver(lambda _: None) as receiver:
+        sink = LokiSink(config(url=receiver.url, tenant_id="shop\nsecret", password="p4ssw0rd"))
+        with pytest.raises(PermanentError, match="characters that a header cannot carry") as caught:
+            await sink.send(samples.image())
+        await sink.aclose()
+
+    assert "secret" not in str(caught.value)

@@ -242,3 +242,19 @@ def test_nobody_is_mentioned_and_no_link_is_forged() -> None:
 def test_wrong_options_say_what_is_right(more: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         config(**more)
+
+
+async def test_a_channel_that_is_named_by_its_id_is_posted_to_again_after_a_refusal() -> None:
+    refusals = [httpx.Response(400, json={"message": "too long"})]
+
+    def once(request: Request) -> httpx.Response:
+        return refusals.pop() if refusals else server(request)
+
+    with http_receiver(once) as receiver:
+        sink = MattermostSink(config(url=receiver.url, channel=CHANNEL))
+        with pytest.raises(PermanentError, match="too long"):
+            await sink.send(samples.image())
+        await sink.send(samples.image())
+        await sink.aclose()
+
+    assert [request.path for request in receiver.requests] == ["/api/v4/posts"] * 2
