@@ -1,7 +1,8 @@
 """One branch of a git repository, anywhere: commits on top of it, pushed; blocking, for a thread of its own.
 
-History is fetched once into a local mirror, and then what is new. A push moves the branch only from the commit that
-ours is made on; where somebody else was faster, our commit is made again on theirs.
+A repository on this machine is used as it is. Of others, history is fetched once into a mirror, and then what is new. A
+push moves the branch only from the commit that ours is made on; where somebody else was faster, our commit is made
+again on theirs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ REMEMBERED: Final = 1000
 TRAILER: Final = "Delivery: "
 
 _PACKED_AFTER: Final = 500
+# What git calls the place of a branch that is not there.
+_NOWHERE: Final[Any] = b"0" * 40
 
 
 class Change(NamedTuple):
@@ -38,6 +41,22 @@ class Change(NamedTuple):
     author: str
     at: int
     rewrite: Callable[[bytes | None], tuple[bytes | None, str]]
+
+
+class _Noting:
+    """A store that notes what is added to it: just that is pushed, without a look at the history."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.added: list[Any] = []
+
+    def __getitem__(self, identifier: Any) -> Any:
+        return self._store[identifier]
+
+    def add_object(self, added: Any) -> None:
+        """Add and note."""
+        self._store.add_object(added)
+        self.added.append(added)
 
 
 class _RacedError(Exception):
@@ -65,8 +84,9 @@ class Remote:
             self._fetch()
             if self._delivered.get(change.delivery_id):
                 return
-            commit = self._commit(change, now)
-            if self._push(commit):
+            store = _Noting(self._mirror().object_store)
+            commit = self._commit(store, change, now)
+            if self._push(commit, store.added):
                 self._delivered.put(change.delivery_id, True)
                 return
         raise TemporaryError(f"{self._place.shown}: others push to {self._place.branch} all the time")
@@ -87,6 +107,8 @@ class Remote:
     def _mirror(self) -> Repo:
         from dulwich.repo import Repo  # noqa: PLC0415  heavy
 
+        if self._repository is None and self._place.local is not None:
+            self._repository = Repo(self._place.local)
         if self._repository is None:
             if self._place.directory is None:
                 self._temporary = tempfile.TemporaryDirectory(prefix="kubewitness-git-", ignore_cleanup_errors=True)
@@ -101,8 +123,11 @@ class Remote:
     def _fetch(self) -> None:
         """Bring the mirror up to date, unless nobody but us has pushed as far as we know."""
         if self._is_current:
-            return
+            return None
         mirror = self._mirror()
+        if self._place.local is not None:
+            self._tip = mirror.get_refs().get(self._ref)
+            return self._learn(mirror)
         offered: list[ObjectID | None] = [None]
 
         def wants(refs: Any, depth: int | None = None) -> list[ObjectID]:
@@ -113,7 +138,7 @@ class Remote:
         with self._transport.connected() as (client, path):
             client.fetch(path, mirror, determine_wants=wants)
         self._moved(mirror, offered[0])
-        self._learn(mirror)
+        return self._learn(mirror)
 
     def _moved(self, mirror: Repo, tip: ObjectID | None) -> None:
         self._tip, self._is_current = tip, True
@@ -131,16 +156,15 @@ class Remote:
                 self._delivered.put(delivery_id, True)
         self._read = self._tip
 
-    def _commit(self, change: Change, now: int) -> ObjectID:
+    def _commit(self, store: _Noting, change: Change, now: int) -> ObjectID:
         """Store the commit on top of the tip in the mirror."""
         from dulwich.objects import Commit  # noqa: PLC0415  heavy
 
-        store = self._mirror().object_store
         tree = self._tree(store)
         current = self._content(store, tree, change.path)
         content, message = change.rewrite(current)
         commit = Commit()
-        commit.tree = tree.id if content == current else _changed(store, tree, change.path, content)
+        commit.tree = _kept(store, tree) if content == current else _changed(store, tree, change.path, content)
         commit.parents = [self._tip] if self._tip is not None else []
         commit.author, commit.committer = change.author.encode(), self._place.committer.encode()
         commit.author_time, commit.commit_time = change.at, now
@@ -155,9 +179,7 @@ class Remote:
 
         if self._tip is not None:
             return store[store[self._tip].tree]
-        tree = Tree()
-        store.add_object(tree)
-        return tree
+        return Tree()
 
     def _content(self, store: Any, tree: Any, path: str) -> bytes | None:
         from dulwich.objects import Blob, Tree  # noqa: PLC0415  heavy
@@ -173,9 +195,16 @@ class Remote:
             raise PermanentError(f"{self._place.shown}: in the repository a folder stands in the way of {path}")
         return found.data
 
-    def _push(self, commit: ObjectID) -> bool:
+    def _push(self, commit: ObjectID, added: list[Any]) -> bool:
         """Move the branch to the commit; False if it is no longer where the commit begins."""
+        from dulwich.pack import pack_objects_to_data  # noqa: PLC0415  heavy
+
         mirror = self._mirror()
+        if self._place.local is not None:
+            return self._moves_here(mirror, commit)
+
+        def pack(*_: Any, **__: Any) -> Any:
+            return pack_objects_to_data([(each, None) for each in added])
 
         def update(refs: Any) -> Any:
             if refs.get(self._ref) != self._tip:
@@ -186,7 +215,7 @@ class Remote:
         self._is_current = False
         try:
             with self._transport.connected() as (client, path):
-                result = client.send_pack(path, update, mirror.generate_pack_data)
+                result = client.send_pack(path, update, pack)
         except _RacedError:
             return False
         said = (result.ref_status or {}).get(self._ref)
@@ -198,11 +227,26 @@ class Remote:
             self._tidy(mirror)
         return said is None
 
+    def _moves_here(self, mirror: Repo, commit: ObjectID) -> bool:
+        """Move the branch of a repository on this machine, in which the commit is already."""
+        if not mirror.refs.set_if_equals(self._ref, self._tip or _NOWHERE, commit):
+            return False
+        self._read = commit
+        self._tidy(mirror)
+        return True
+
     def _tidy(self, mirror: Repo) -> None:
         """Put what are thousands of little files in time into one."""
         self._commits += 1
         if self._commits % _PACKED_AFTER == 0:
             mirror.object_store.pack_loose_objects()
+
+
+def _kept(store: _Noting, tree: Any) -> Any:
+    """Return the id of the files as they are; those of an empty repository, none, are not there yet."""
+    if len(tree) == 0:
+        store.add_object(tree)
+    return tree.id
 
 
 def _changed(store: Any, tree: Any, path: str, content: bytes | None) -> Any:

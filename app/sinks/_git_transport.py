@@ -26,6 +26,12 @@ class Place(NamedTuple):
     timeout_seconds: float
     directory: Path | None
 
+    @property
+    def local(self) -> str | None:
+        """The path of a repository on this machine; None if it is elsewhere."""
+        path = self.url.removeprefix("file://")
+        return path if path.startswith("/") else None
+
 
 class Transport:
     """Makes dulwich's clients, and frees what they leave: processes that hung up, connections of refused requests."""

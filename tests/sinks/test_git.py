@@ -325,9 +325,14 @@ async def test_a_failed_job_is_a_commit_that_changes_no_file(repository: Path) -
     assert "FATAL: cannot connect" in commit["message"]
 
 
-async def test_two_sinks_that_race_lose_nothing(repository: Path) -> None:
+@pytest.mark.parametrize("way", ["path", "ssh"])
+async def test_two_sinks_that_race_lose_nothing(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    pretend_ssh(tmp_path, monkeypatch, 'exec sh -c "$command"')
+    url = str(repository) if way == "path" else f"ssh://git@host{repository}"
     notifications = [msgspec.structs.replace(samples.image(), delivery_id=f"d-{number}") for number in range(12)]
-    async with sending(repository) as one, sending(repository) as other:
+    async with sending(repository, url=url) as one, sending(repository, url=url) as other:
 
         async def push(sink: GitSink, mine: list[Notification]) -> None:
             for notification in mine:
@@ -343,7 +348,7 @@ async def test_two_sinks_that_race_lose_nothing(repository: Path) -> None:
 
 
 async def test_what_others_pushed_is_built_upon(repository: Path) -> None:
-    async with sending(repository) as one, sending(repository) as other:
+    async with sending(repository) as one, sending(repository, url=f"file://{repository}") as other:
         await one.send(samples.image())
         await other.send(msgspec.structs.replace(samples.created(), delivery_id="d-2"))
         await one.send(msgspec.structs.replace(samples.image(), delivery_id="d-3"))
@@ -352,21 +357,25 @@ async def test_what_others_pushed_is_built_upon(repository: Path) -> None:
 
 
 async def test_a_history_is_kept_where_it_is_to_be_kept(repository: Path, tmp_path: Path) -> None:
-    for delivery in ("d-1", "d-2"):
-        async with sending(repository, directory=tmp_path / "mirror", branch="audit") as sink:
-            await sink.send(msgspec.structs.replace(samples.image(), delivery_id=delivery))
+    options = {"username": "git", "password": TOKEN, "directory": tmp_path / "mirror", "branch": "audit"}
+    with http_server(repository) as url:
+        for delivery in ("d-1", "d-2"):
+            async with sending(repository, **options, url=url) as sink:
+                await sink.send(msgspec.structs.replace(samples.image(), delivery_id=delivery))
 
     assert (tmp_path / "mirror" / "HEAD").exists()
     assert len(log(repository, "audit")) == 2
 
 
 async def test_a_lock_that_a_killed_process_left_in_the_copy_is_no_hindrance(repository: Path, tmp_path: Path) -> None:
-    async with sending(repository, directory=tmp_path / "mirror") as sink:
-        await sink.send(samples.image())
-    (tmp_path / "mirror/refs/heads/main.lock").touch()
+    options = {"username": "git", "password": TOKEN, "directory": tmp_path / "mirror"}
+    with http_server(repository) as url:
+        async with sending(repository, **options, url=url) as sink:
+            await sink.send(samples.image())
+        (tmp_path / "mirror/refs/heads/main.lock").touch()
 
-    async with sending(repository, directory=tmp_path / "mirror") as sink:
-        await sink.send(msgspec.structs.replace(samples.image(), delivery_id="d-2"))
+        async with sending(repository, **options, url=url) as sink:
+            await sink.send(msgspec.structs.replace(samples.image(), delivery_id="d-2"))
 
     assert len(log(repository)) == 2
 
