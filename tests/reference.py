@@ -46,7 +46,7 @@ from app.core.triggers import (
 from app.core.windows import Activity, ActivityHours, ActivityInterval, MuteInterval
 from app.settings import PREFIX, CommonSettings, Settings, WatchSettings
 from app.sinks._http import HttpSinkConfig
-from app.sinks.base import SinkConfig
+from app.sinks.base import ACCEPTED, SinkConfig
 from app.sinks.registry import SINKS
 from app.telemetry.metrics import Metrics
 from tests.receivers import RECEIVERS
@@ -287,15 +287,17 @@ def _inner(name: str, field: FieldInfo) -> Iterator[str]:
         yield options(own(type(field.default)))
 
 
-ACCEPTED: Final = "Accepted for Robusta's sake"
-"""How the description of an option begins that is read and does nothing."""
-
-
 def accepted() -> str:
-    every = ((key, name, field) for key in SINKS for name, field in all_options(SINKS[key].Config))
+    common = [("every sink", name, field) for name, field in SinkConfig.model_fields.items()]
+    others = [
+        (f"[`{key}`](sinks.md#{key})", name, field)
+        for key in SINKS
+        for name, field in all_options(SINKS[key].Config)
+        if name not in SinkConfig.model_fields
+    ]
     rows = (
-        (f"[`{key}`](sinks.md#{key})", f"`{name}`", _reason(field.description or ""))
-        for key, name, field in every
+        (where, f"`{name}`", _reason(field.description or ""))
+        for where, name, field in common + others
         if (field.description or "").startswith(ACCEPTED)
     )
     return table(("sink", "option", "why"), rows)
