@@ -7,8 +7,10 @@ again on theirs.
 
 from __future__ import annotations
 
+import shutil
 import stat
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -69,7 +71,7 @@ class Remote:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._ref: Any = f"refs/heads/{place.branch}".encode()
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._clean: Callable[[], object] = lambda: None
         self._repository: Repo | None = None
         self._transport = Transport(place)
         self._tip: ObjectID | None = None
@@ -96,9 +98,8 @@ class Remote:
         self._transport.close()
         if self._repository is not None:
             self._repository.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
-        self._repository = self._temporary = None
+        self._repository = None
+        self._clean()
 
     def abort(self) -> None:
         """Give up what is under way, from another thread."""
@@ -110,15 +111,19 @@ class Remote:
         if self._repository is None and self._place.local is not None:
             self._repository = Repo(self._place.local)
         if self._repository is None:
-            if self._place.directory is None:
-                self._temporary = tempfile.TemporaryDirectory(prefix="kubewitness-git-", ignore_cleanup_errors=True)
-            folder = str(self._place.directory or (self._temporary and self._temporary.name))
-            exists = (Path(folder) / "HEAD").exists()
-            for lock in Path(folder).glob("refs/heads/**/*.lock"):
+            folder = self._place.directory or self._temporary()
+            exists = (folder / "HEAD").exists()
+            for lock in folder.glob("refs/heads/**/*.lock"):
                 # Left by a process that was killed: the folder is ours alone.
                 lock.unlink(missing_ok=True)
-            self._repository = Repo(folder) if exists else Repo.init_bare(folder, mkdir=not Path(folder).exists())
+            self._repository = Repo(str(folder)) if exists else Repo.init_bare(str(folder), mkdir=not folder.exists())
         return self._repository
+
+    def _temporary(self) -> Path:
+        """Make a folder that goes when we are closed, or are no more."""
+        folder = tempfile.mkdtemp(prefix="kubewitness-git-")
+        self._clean = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     def _fetch(self) -> None:
         """Bring the mirror up to date, unless nobody but us has pushed as far as we know."""

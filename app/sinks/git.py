@@ -138,6 +138,7 @@ class GitSink(Sink[GitConfig]):
 
     @override
     async def aclose(self) -> None:
+        self._remote.abort()
         # In its thread, where a push may still be under way; what is not freed now, the end of the process frees.
         with contextlib.suppress(TimeoutError, RuntimeError):
             async with asyncio.timeout(_CLOSING_SECONDS):

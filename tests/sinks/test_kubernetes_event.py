@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -46,6 +47,11 @@ def options(folder: Path) -> dict[str, Any]:
     return {"kubeconfig": write_kubeconfig(folder / "kubeconfig", "http://127.0.0.1:9", {"token": TOKEN})}
 
 
+async def silent(exchange: Exchange) -> None:
+    """Give no answer until the server ends."""
+    await asyncio.Event().wait()
+
+
 class EventStand:
     def __init__(self, sink: Sink[Any], server: ApiServer) -> None:
         self.sink = sink
@@ -54,7 +60,7 @@ class EventStand:
         self.behave("take")
 
     def behave(self, how: Behaviour) -> None:
-        answers: dict[Behaviour, Answer] = {"take": CREATED, "busy": BUSY, "refuse": FORBIDDEN, "hang": lost}
+        answers: dict[Behaviour, Answer] = {"take": CREATED, "busy": BUSY, "refuse": FORBIDDEN, "hang": silent}
 
         async def answer(exchange: Exchange) -> None:
             self.arrived.append(exchange.request.body.decode())
