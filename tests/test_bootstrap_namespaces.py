@@ -15,9 +15,10 @@ import pytest
 
 from app.bootstrap.auditor import Auditor
 from app.bootstrap.namespaces import Namespaces
+from app.core.review import Review
 from app.settings import Settings
 from app.tls.files import ensure_dev_certificates
-from tests.builders import make_review, sent
+from tests.builders import about, make_review, sent
 from tests.kube.api_server import ApiServer, Exchange, document, failure, serving
 from tests.kube.clients import write_kubeconfig
 
@@ -107,6 +108,34 @@ async def test_sinks_are_chosen_by_the_labels_of_the_namespace(server: ApiServer
 
         assert await check_of(running) == {"state": "ok"}
         await until(lambda: told(tmp_path) == ["shop"])
+
+
+async def test_a_server_listens_when_it_knows_the_labels(server: ApiServer, tmp_path: Path) -> None:
+    async with auditor(tmp_path, server, ASKING) as running:
+        await sent(running.recorder, make_review(namespace="shop"))
+
+        await until(lambda: told(tmp_path) == ["shop"])
+
+
+def new_namespace(uid: str, name: str, labels: dict[str, str]) -> Review:
+    document = {"metadata": {"name": name, "labels": labels}}
+    fields = about("Namespace", "namespaces", name=name, namespace=name, operation="CREATE")
+    return make_review(uid=uid, object=document, oldObject=None, **fields)
+
+
+async def test_what_is_created_together_with_its_namespace_is_told(server: ApiServer, tmp_path: Path) -> None:
+    async with auditor(tmp_path, server, ASKING) as running:
+        await sent(running.recorder, new_namespace("1", "new", {"team": "sales"}))
+        await sent(running.recorder, make_review(uid="2", namespace="new"))
+
+        await until(lambda: told(tmp_path) == ["new"])
+
+
+async def test_nobody_gives_a_namespace_other_labels_by_trying_to_create_it(server: ApiServer, tmp_path: Path) -> None:
+    async with auditor(tmp_path, server, ASKING) as running:
+        await sent(running.recorder, new_namespace("1", "shop", {"team": "none"}))
+
+        assert running.namespaces.labels("shop") == {"team": "sales"}
 
 
 async def test_a_changed_configuration_begins_and_ends_it(server: ApiServer, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from app.bootstrap.watching import Watching
 
 logger = structlog.get_logger(__name__)
+
+_LABELS_SECONDS: Final = 3.0
+"""How long the start waits for the labels of namespaces, where they are asked for, at most."""
 
 
 class Auditor:
@@ -58,6 +61,7 @@ class Auditor:
         )
         await backbone.employ_sinks()
         self.namespaces.follow(wanted=backbone.config.current.wants_namespace_labels)
+        await self.namespaces.settled(_LABELS_SECONDS)  # what comes earlier would be told to fewer than it should
         self._listen()
         backbone.begin()
         backbone.background.start(self.certificate.watch(), "certificate")
@@ -132,6 +136,7 @@ class Auditor:
         playbooks = config.compile(labels)
 
         def evaluate(change: Change, redactor: Redactor) -> Sequence[RoutedFinding]:
+            self.namespaces.notice(change)
             return playbooks.evaluate(change, redactor, cluster, datetime.now(UTC))
 
         return Rules(
