@@ -38,6 +38,7 @@ ELLIPSIS: Final = "…"
 _ANSI: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c\x9d]*(?:\x07|\x1b\\|\x9c)|\x1b[ -/]*[0-~]"
 )
+_LINE_ENDS: Final = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
 # What JSON would read as something else than a string, and what would look like nothing.
 _AMBIGUOUS: Final = re.compile(
     r"|true|false|null|\(none\)|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[\[{\"].*|\s.*|.*\s", re.DOTALL
@@ -65,7 +66,16 @@ def one_line(text: str, limit: int = VALUE_LIMIT) -> str:
 def lines(text: str, limit: int = VALUE_LIMIT) -> list[str]:
     """Return the harmless lines of a paragraph; indentation is kept, empty lines at the end are not."""
     cleaned = _ANSI.sub("", text.expandtabs(4)).rstrip()
-    return [shorten(visible(part.rstrip()), limit) for part in re.split(r"\r\n|[\n\r\v\f\x85\u2028\u2029]", cleaned)]
+    return [shorten(visible(part.rstrip()), limit) for part in _LINE_ENDS.split(cleaned)]
+
+
+def last_lines(text: str, count: int, limit: int = VALUE_LIMIT) -> tuple[list[str], int]:
+    """Return the last harmless lines of a long text, such as a log, and how many there are before them.
+
+    Costs little more than to look for the line ends, however long the text is.
+    """
+    every = _LINE_ENDS.split(text.rstrip())
+    return lines("\n".join(every[-count:]), limit)[-count:], max(len(every) - count, 0)
 
 
 def shorten(text: str, limit: int) -> str:

@@ -55,9 +55,8 @@ def _block_parts(block: Block, number: int) -> Iterator[Part]:
         case TableBlock():
             yield from _table_parts(block, number)
         case FileBlock(name=name, content=content):
-            every = plain.lines(content, VALUE_LIMIT)
-            last = every[-FILE_LINES:]
-            earlier = f" ({len(every) - len(last)} earlier lines)" if len(every) > len(last) else ""
+            last, before = plain.last_lines(content, FILE_LINES, VALUE_LIMIT)
+            earlier = f" ({before} earlier lines)" if before else ""
             yield Part("heading", (plain.one_line(name, VALUE_LIMIT) + earlier,))
             yield from (Part("code", (line,), number) for line in last)
         case JsonBlock(value=document):

@@ -128,9 +128,8 @@ def block_lines(block: Block, number: int, markup: Markup) -> Iterator[Line]:
             yield from (Line(row, number, "row") for row in table_rows(block))
         case FileBlock(name=name, content=content):
             # The end of a log says most.
-            every = plain.lines(content, VALUE_LIMIT)
-            last = every[-FILE_LINES:]
-            earlier = f" ({len(every) - len(last)} earlier lines)" if len(every) > len(last) else ""
+            last, before = plain.last_lines(content, FILE_LINES, VALUE_LIMIT)
+            earlier = f" ({before} earlier lines)" if before else ""
             yield Line(markup.bold(plain.one_line(name, VALUE_LIMIT) + earlier))
             yield from (Line(line, number) for line in last)
         case JsonBlock(value=document):

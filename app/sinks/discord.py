@@ -5,6 +5,7 @@ Limits of embeds: https://discord.com/developers/docs/resources/message#embed-ob
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final
@@ -55,7 +56,7 @@ class DiscordConfig(HttpSinkConfig):
 
 
 class DiscordSink(HttpSink[DiscordConfig]):
-    """Success is a 2xx: 204, or 200 with the message. A message may come twice: webhooks recognise no repeats."""
+    """Success is a 2xx, once Discord has saved the message. It may come twice: webhooks recognise no repeats."""
 
     Config = DiscordConfig
     # Discord documents no figure, only the headers of a bucket; webhooks were seen to take 5 in 2 seconds.
@@ -68,16 +69,18 @@ class DiscordSink(HttpSink[DiscordConfig]):
 
     @override
     async def send(self, notification: Notification) -> None:
-        file = self._file(notification)
+        # Long logs take a while to make, and this loop has API servers waiting.
+        file = await asyncio.to_thread(self._file, notification)
         document = msgspec.json.encode(message(notification, file))
+        url = awaited(self.config.url)
         if file is None:
-            await self.post(self.config.url, document, JSON_TYPE)
+            await self.post(url, document, JSON_TYPE)
             return
         fields = (
             FormPart("payload_json", document, "application/json"),
             FormPart("files[0]", file, filename=NAME),
         )
-        await self.post(self.config.url, *multipart(notification, fields))
+        await self.post(url, *multipart(notification, fields))
 
     def _file(self, notification: Notification) -> bytes | None:
         # At most 8 MiB; Discord takes 10: https://discord.com/developers/docs/reference#uploading-files
@@ -94,6 +97,15 @@ class DiscordSink(HttpSink[DiscordConfig]):
             retry_after=_pause(told, answer.headers) or failure.retry_after,
             advice=ADVICE.get(code, "") if isinstance(code, int) else "",
         )
+
+
+def awaited(url: Secret[HttpUrl]) -> str:
+    """Return the webhook's URL for a message that is acknowledged.
+
+    Otherwise "a message that is not saved does not return an error":
+    https://discord.com/developers/docs/resources/webhook#execute-webhook
+    """
+    return str(httpx.URL(str(url.get_secret_value())).copy_set_param("wait", "true"))
 
 
 def _pause(told: dict[str, Any], headers: httpx.Headers) -> timedelta | None:

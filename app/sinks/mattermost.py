@@ -6,6 +6,7 @@ https://developers.mattermost.com/integrate/reference/message-attachments/
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Self
@@ -139,7 +140,7 @@ class MattermostSink(HttpSink[MattermostConfig]):
         return channel_id(answer.json, name)
 
     async def _upload(self, notification: Notification) -> list[str]:
-        file = attachment(notification, MARKUP, TEXT_LIMIT) if self.config.send_files else None
+        file = await asyncio.to_thread(self._file, notification)
         if file is None:
             return []
         path = f"files?channel_id={self._channel_id}&filename={NAME}"
@@ -150,6 +151,9 @@ class MattermostSink(HttpSink[MattermostConfig]):
             return []
         infos = answer.json.get("file_infos") if isinstance(answer.json, dict) else None
         return [info["id"] for info in infos or [] if isinstance(info, dict) and isinstance(info.get("id"), str)]
+
+    def _file(self, notification: Notification) -> bytes | None:
+        return attachment(notification, MARKUP, TEXT_LIMIT) if self.config.send_files else None
 
     async def _api(
         self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] = NO_HEADERS

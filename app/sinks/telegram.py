@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from datetime import timedelta
@@ -106,7 +107,8 @@ class TelegramSink(HttpSink[TelegramConfig]):
 
     @override
     async def send(self, notification: Notification) -> None:
-        message = self.render(notification)
+        # Long logs take a while to make, and this loop has API servers waiting.
+        message = await asyncio.to_thread(self.render, notification)
         assert isinstance(message, dict)  # noqa: S101  for the type
         document = message.pop("document", None)
         if document is None:

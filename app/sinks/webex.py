@@ -5,6 +5,7 @@ API: https://developer.webex.com/docs/api/v1/messages/create-a-message
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Annotated, Final
 
@@ -90,7 +91,7 @@ class WebexSink(HttpSink[WebexConfig]):
         url = f"{str(self.config.api_url).rstrip('/')}/v1/messages"
         headers = {"Authorization": f"Bearer {self.config.bot_access_token.get_secret_value()}"}
         text = message(notification)
-        file = attachment(notification, MARKUP, MESSAGE_BYTES) if self.config.send_files else None
+        file = await asyncio.to_thread(self._file, notification)
         if file is None:
             await self.post_json(url, {"roomId": room, "markdown": text}, headers)
             return
@@ -101,6 +102,9 @@ class WebexSink(HttpSink[WebexConfig]):
         )
         body, kind = multipart(notification, parts)
         await self.post(url, body, {**headers, **kind})
+
+    def _file(self, notification: Notification) -> bytes | None:
+        return attachment(notification, MARKUP, MESSAGE_BYTES) if self.config.send_files else None
 
     def _room(self, notification: Notification) -> str | None:
         """Return the room's id; None if an override has no value and the default is not wanted."""

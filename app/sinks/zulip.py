@@ -6,6 +6,7 @@ values are code, in which Zulip reads nothing.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, ClassVar, Final
 from urllib.parse import urlencode
 
@@ -77,6 +78,10 @@ class ZulipSink(HttpSink[ZulipConfig]):
 
     @override
     async def send(self, notification: Notification) -> None:
+        async with self.attempt(str(self.config.api_url)):
+            await self._send(notification)
+
+    async def _send(self, notification: Notification) -> None:
         content = self._content(notification, CONTENT_LIMIT)
         if self.config.log_preview_char_limit == 0 and has_files(notification):
             link = await self._upload(notification)
@@ -92,7 +97,8 @@ class ZulipSink(HttpSink[ZulipConfig]):
 
     async def _upload(self, notification: Notification) -> str:
         """Upload everything as a text file, and return a link to it."""
-        file = FormPart("file", _text.whole_text(notification).encode(), filename=NAME)
+        text = await asyncio.to_thread(_text.whole_text, notification)
+        file = FormPart("file", text.encode(), filename=NAME)
         answer = await self._api("user_uploads", *multipart(notification, [file]))
         told = answer.json if isinstance(answer.json, dict) else {}
         url = str(told.get("url") or told.get("uri") or "")  # `uri` before Zulip 9

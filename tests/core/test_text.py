@@ -149,3 +149,11 @@ def test_a_first_line_that_is_too_long_is_cut() -> None:
     assert text.startswith("üü")
     assert text.endswith("ü\n… 1 more line")
     assert len(text.encode()) <= 30
+
+
+def test_the_last_lines_of_a_log_are_harmless_and_those_before_them_are_counted() -> None:
+    log = "".join(f"row {number}\x1b[0m\r\n" for number in range(100))
+
+    assert plain.last_lines(log, 2) == (["row 98", "row 99"], 98)
+    assert plain.last_lines("one\n\x1b[0m\n", 5) == (["one"], 0)
+    assert plain.last_lines("", 5) == ([""], 0)

@@ -234,3 +234,9 @@ def test_without_a_link_there_is_none() -> None:
 
     assert "url" not in embed(bare)
     assert "Open the entry" not in embed(bare)["description"]
+
+
+async def test_discord_is_asked_to_answer_when_the_message_is_saved() -> None:
+    request = await posted(samples.image(), url=f"{options(Path())['url']}?thread_id=42")
+
+    assert dict(request.url.params) == {"thread_id": "42", "wait": "true"}
