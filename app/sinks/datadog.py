@@ -1,6 +1,7 @@
 """Datadog sink: posts each notification as an event.
 
-https://docs.datadoghq.com/api/latest/events/post-an-event/ (version 1).
+https://docs.datadoghq.com/api/latest/events/post-an-event/ (version 1). Datadog notifies whom an event's text mentions
+(`@somebody`, `@slack-room`), and reads Markdown between two `%%%`: neither can come from the cluster.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing_extensions import override
 from app.core import text as plain
 from app.core.finding import Notification, Severity
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._markdown import ZERO_WIDTH, inert
 from app.sinks._subject import is_failure, subject
 from app.sinks._text import PLAIN, message
 from app.sinks.base import Rendering
@@ -36,6 +38,7 @@ TYPES: Final = {
 }
 
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
+_MARKDOWN: Final = re.compile("(?<=%%)(?=%)")
 # Of anything else Datadog makes underscores: done here, two different values stay as different as they can be.
 _NO_TAG: Final = re.compile(r"[^\w\-:./]+")
 
@@ -83,11 +86,11 @@ class DatadogSink(HttpSink[DatadogConfig]):
 
 
 def event(notification: Notification, tags: list[str]) -> dict[str, Any]:
-    """Return the event; `text` is plain, since Datadog reads Markdown only between `%%%`."""
+    """Return the event; its text is plain."""
     entry, finding = notification.entry, notification.finding
     return {
-        "title": plain.one_line(finding.title, TITLE_LIMIT),
-        "text": message(notification, PLAIN, TEXT_LIMIT, titled=False),
+        "title": plain.shorten(_inert(plain.one_line(finding.title, TITLE_LIMIT)), TITLE_LIMIT),
+        "text": message(notification, MARKUP, TEXT_LIMIT, titled=False),
         "date_happened": int(datetime.fromisoformat(entry.at).timestamp()),
         "alert_type": TYPES[finding.severity],
         "priority": "normal" if is_failure(notification) or TYPES[finding.severity] != "info" else "low",
@@ -95,6 +98,15 @@ def event(notification: Notification, tags: list[str]) -> dict[str, Any]:
         "source_type_name": "kubernetes",
         "tags": [*map(_tag, tags), *_tags(notification)],
     }
+
+
+def _inert(text: str) -> str:
+    return _MARKDOWN.sub(ZERO_WIDTH, inert(text))
+
+
+MARKUP: Final = PLAIN._replace(
+    text=_inert, bold=_inert, code=_inert, pre=lambda lines: "\n".join(_inert(line) for line in lines)
+)
 
 
 def _tags(notification: Notification) -> list[str]:

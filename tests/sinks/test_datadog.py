@@ -94,3 +94,13 @@ async def test_a_refused_key_says_what_to_look_at() -> None:
 def test_what_is_no_api_key_is_an_error() -> None:
     with pytest.raises(ValidationError, match="is no API key, which has 32 hexadecimal digits"):
         DatadogConfig.model_validate({"name": "d", "api_key": KEY + "01234567"})
+
+
+def test_nobody_is_mentioned_and_nothing_is_markdown() -> None:
+    told = samples.notification(
+        description="%%% by @alice@example.com", title="@slack-ops %%%", field_manager="@pagerduty"
+    )
+    made = event(told, [])
+
+    assert [mention for mention in ("@a", "@s", "@p", "%%%") if mention in f"{made['title']} {made['text']}"] == []
+    assert "alice" in made["text"]
