@@ -42,11 +42,15 @@ class AppriseStand:
         self.sink: Sink[Any]
         self.answers: dict[str, dict[str, Any]] = {}
         self.default: dict[str, Any] = {"status_code": 200}
+        self.hanging = False
 
     def behave(self, how: Behaviour) -> None:
+        self.hanging = how == "hang"
         self.default = {"status_code": {"busy": 429, "refuse": 400}.get(how, 200)}
 
-    def handle(self, request: Request) -> httpx.Response:
+    def handle(self, request: Request) -> httpx.Response | None:
+        if self.hanging:
+            return None
         answer = httpx.Response(**self.answers.get(request.path, self.default))
         if answer.is_success:
             self.arrived.append(request.body.decode())
