@@ -31,17 +31,27 @@ class Flapping(BaseModel):
 
 
 class Hold(NamedTuple):
-    """Until when a change is held, in milliseconds, and what stands for the fields that it is held with."""
+    """Until when a change is held, in milliseconds, and what stands for the changes that it is held with."""
 
     until: int
     key: bytes
 
 
-class _Fields(NamedTuple):
-    """The last changes of the same fields: when, from which state, to which; and the end of the last hold."""
+class _Change(NamedTuple):
+    """When, from which state, to which, by whom."""
 
-    history: tuple[tuple[int, bytes, bytes], ...] = ()
+    at: int
+    old: bytes
+    new: bytes
+    who: bytes
+
+
+class _Fields(NamedTuple):
+    """The last changes of the same fields, the end of the last hold, and how many messages it is to be so far."""
+
+    history: tuple[_Change, ...] = ()
     until: int = 0
+    part: int = 0
 
 
 class Flaps:
@@ -58,17 +68,22 @@ class Flaps:
         """Return until when to hold a change that is about to be told, None where it is to be told at once.
 
         While changes of the fields are held, further ones are, whatever they bring: what is told last is the newest.
+        Of what is told as one only the last change is shown, so a new value, and the first change by somebody new, is
+        held by itself: nobody hides a change among those of others.
         """
         if seen.change.operation != "UPDATE" or not seen.paths or not (seen.uid or seen.place):
             return None
         key = fingerprint([seen.uid or seen.place.hex(), seen.paths])
         known = self._fields.get(key) or _Fields()
-        recent = [each for each in known.history if seen.at - each[0] < options.window_seconds * 1000]
-        old, new = seen.states
-        flaps = len(recent) >= options.after and any(new in each[1:] for each in recent)
+        recent = [each for each in known.history if seen.at - each.at < options.window_seconds * 1000]
+        change = _Change(seen.at, *seen.states, fingerprint(seen.change.user.username))
+        is_back = any(change.new in (each.old, each.new) for each in recent)
+        is_news = not is_back or all(change.who != each.who for each in recent)
+        flaps = is_back and len(recent) >= options.after
         until = _until(known.until, seen.at, options.hold_seconds * 1000, flaps=flaps)
-        self._fields.put(key, _Fields((*recent[1 - _LONGEST_HISTORY :], (seen.at, old, new)), until))
-        return Hold(until, key) if until > seen.at else None
+        part = known.part + is_news
+        self._fields.put(key, _Fields((*recent[1 - _LONGEST_HISTORY :], change), until, part + is_news))
+        return Hold(until, fingerprint([key.hex(), part])) if until > seen.at else None
 
 
 def _until(until: int, at: int, hold: int, *, flaps: bool) -> int:

@@ -503,6 +503,32 @@ class TestFlapping:
         assert ears.tell(deployment(2, 3, generation=4)).held == ["slack"]
         assert ears.tell(deployment(3, 4, generation=5), after=MINUTE).told == ["slack"]
 
+    def test_a_new_value_is_not_hidden_among_those_that_are_held(self, ears: Listening) -> None:
+        values = [(1, 2), (2, 1), (1, 2), (2, 1), (1, 6), (6, 1), (1, 2)]
+        heard = [ears.tell(deployment(*each, generation=n + 1)) for n, each in enumerate(values)]
+
+        third, fourth, news, *after = (each.addressees[0] for each in heard[2:])
+        assert third == fourth
+        assert after[0] == after[1]
+        assert len({third.fold, news.fold, after[0].fold}) == 3
+
+    def test_who_is_new_is_not_hidden_among_others(self, ears: Listening) -> None:
+        flips(ears, 4)
+        hers = ears.tell(deployment(1, 2, generation=5, user="mallory")).addressees[0]
+        more = [
+            ears.tell(deployment(2, 1, generation=6)).addressees[0],
+            ears.tell(deployment(1, 2, generation=7, user="mallory")).addressees[0],
+        ]
+
+        assert hers.after
+        assert more[0].fold == more[1].fold != hers.fold
+
+    def test_two_that_undo_each_other_are_told_together(self, ears: Listening) -> None:
+        values = [(1, 2, "argo"), (2, 1, "bob")] * 3
+        heard = [ears.tell(deployment(o, n, generation=g + 1, user=u)) for g, (o, n, u) in enumerate(values)]
+
+        assert len({each.addressees[0].fold for each in heard[2:]}) == 1
+
     def test_a_new_value_at_the_end_of_a_hold_is_held_anew(self, ears: Listening) -> None:
         flips(ears, 3)
 

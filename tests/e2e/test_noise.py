@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from app.cli.controlplane import ControlPlane
 from tests.e2e.auditor import Auditor, Document
 from tests.e2e.program import PROGRAM
 from tests.e2e.webhooks import eventually
+from tests.system.receiver import Receiver
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +27,7 @@ PATCH: Final = {"Content-Type": "application/merge-patch+json"}
 WRITERS: Final = 6
 ROUNDS: Final = 10
 
-EVERYTHING: Final = """
+EVERYTHING: Final = """- webhook_sink: {name: people, url: "URL"}
 customPlaybooks:
 - triggers:
   - on_deployment_all_changes: {}
@@ -38,11 +40,12 @@ customPlaybooks:
 
 
 class Noisy:
-    """A namespace whose workloads a sink is told everything about."""
+    """A namespace about whose workloads a sink for people is told, and one that keeps records."""
 
-    def __init__(self, cluster: ControlPlane, auditor: Auditor) -> None:
+    def __init__(self, cluster: ControlPlane, auditor: Auditor, receiver: Receiver) -> None:
         self.cluster = cluster
         self.auditor = auditor
+        self.receiver = receiver
 
     def kubectl(self, *arguments: str, user: str = "admin") -> str:
         return self.cluster.kubectl(f"--namespace={NAMESPACE}", *arguments, user=user).stdout
@@ -71,8 +74,12 @@ class Noisy:
     def told_until_now(self, end: str) -> list[Document]:
         """What the sink was told, up to a change that is made now and told after everything before it."""
         self.kubectl("create", "configmap", end)
-        self.auditor.notification(end)
-        return [each["entry"] for each in self.auditor.told() if each["entry"]["resource"]["kind"] != "ConfigMap"]
+        eventually(lambda: any(each["resource"]["name"] == end for each in self.told()), f"a notification about {end}")
+        return [each for each in self.told() if each["resource"]["kind"] != "ConfigMap"]
+
+    def told(self) -> list[Document]:
+        """The entries that people were told of, oldest first."""
+        return [msgspec.json.decode(body)["entry"] for body in list(self.receiver.bodies)]
 
     def settled(self, app: str, replicas: int) -> None:
         """Return when the newest ReplicaSet alone has Pods."""
@@ -103,10 +110,11 @@ def _revision(replica_set: Document) -> int:
 def noisy(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Noisy]:
     cluster.kubectl("create", "namespace", NAMESPACE)
     cluster.kubectl("label", "namespace", NAMESPACE, "witnessed=noise")
-    with Auditor(tmp_path_factory.mktemp("noisy"), EVERYTHING) as auditor:
+    folder = tmp_path_factory.mktemp("noisy")
+    with Receiver() as receiver, Auditor(folder, EVERYTHING.replace("URL", receiver.url)) as auditor:
         webhook = auditor.webhook("noise", resources=RESOURCES, namespace_labels=LABELS)
         webhook.register(cluster, namespace=NAMESPACE)
-        yield Noisy(cluster, auditor)
+        yield Noisy(cluster, auditor, receiver)
         cluster.kubectl("delete", "validatingwebhookconfiguration", webhook.full_name)
 
 
