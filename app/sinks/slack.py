@@ -23,7 +23,7 @@ from app.sinks._http import HttpSinkConfig, utc_now
 from app.sinks._slack_api import IncomingWebhook, Posted, SlackRefusedError, WebApi
 from app.sinks._slack_files import File
 from app.sinks._slack_message import Body, Draft, draft, plain_body, summary_body
-from app.sinks.base import Pace, PermanentError, Rendering, SinkError, Summary, ThreadedSink
+from app.sinks.base import Pace, PermanentError, Rendering, SinkError, Summary, TemporaryError, ThreadedSink
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +54,7 @@ _MESSAGE_GONE: Final = frozenset(
 )
 # What no later attempt to attach a file changes.
 _FILES_REFUSED: Final = frozenset({"missing_scope", "no_permission", "not_allowed_token_type", "file_uploads_disabled"})
+_AMEND_SECONDS: Final = 2.0
 
 
 def _is_channel(name: str) -> bool:
@@ -162,6 +163,7 @@ class SlackSink(ThreadedSink[SlackConfig]):
     def __init__(self, config: SlackConfig, *, clock: Callable[[], datetime] = utc_now) -> None:
         super().__init__(config)
         self._files_note = ""
+        self._host = (config.webhook_url.get_secret_value() if config.webhook_url else config.api_url).host
         self._channel = compile_channel(config.slack_channel or "")
         self._override = compile_override(config.channel_override) if config.channel_override else None
         self._api: WebApi | None = None
@@ -214,9 +216,15 @@ class SlackSink(ThreadedSink[SlackConfig]):
     async def _tell(self, notification: Notification, channels: list[str], thread: str = "") -> None:
         # Files of a megabyte take a while to make, and this loop has API servers waiting.
         drawn = await asyncio.to_thread(self._draft, notification)
-        posted = await self._post(channels, drawn.body, plain_body(self._linked(notification)), thread)
+        seconds = self.config.timeout_seconds
+        until = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(until):
+                posted = await self._post(channels, drawn.body, plain_body(self._linked(notification)), thread)
+        except TimeoutError as error:
+            raise TemporaryError(f"{self._host} did not answer within {seconds:g} s") from error
         if drawn.files and self._api is not None:
-            await self._attach(self._api, drawn.files, posted, notification, thread)
+            await self._attach(self._api, drawn.files, posted, notification, thread, until)
 
     async def _post(self, channels: list[str], body: Body, alternative: Body, thread: str = "") -> Posted:
         """Post where it can be: in the first channel that Slack knows, and as text alone if it refuses the blocks."""
@@ -245,12 +253,22 @@ class SlackSink(ThreadedSink[SlackConfig]):
         return await self._api.post(name, body, thread)
 
     async def _attach(
-        self, api: WebApi, files: tuple[File, ...], posted: Posted, notification: Notification, thread: str
+        self,
+        api: WebApi,
+        files: tuple[File, ...],
+        posted: Posted,
+        notification: Notification,
+        thread: str,
+        until: float,
     ) -> None:
-        """Upload files; the message has arrived, so what fails here is told in it, and nothing is sent again."""
+        """Upload files; the message has arrived, so what fails here is told in it, and nothing is sent again.
+
+        All this has to end before a dispatcher loses its patience and sends the message once more.
+        """
         try:
-            await api.attach(files, posted, thread)
-        except SinkError as error:
+            async with asyncio.timeout_at(until):
+                await api.attach(files, posted, thread)
+        except (SinkError, TimeoutError) as error:
             code = error.code if isinstance(error, SlackRefusedError) else ""
             _log.warning("slack_files_not_attached", sink=self.config.name, reason=str(error))
             note = _files_note(code)
@@ -259,8 +277,9 @@ class SlackSink(ThreadedSink[SlackConfig]):
 
     async def _amend(self, api: WebApi, posted: Posted, body: Body) -> None:
         try:
-            await api.update(posted, body)
-        except SinkError as error:
+            async with asyncio.timeout(_AMEND_SECONDS):
+                await api.update(posted, body)
+        except (SinkError, TimeoutError) as error:
             _log.warning("slack_message_not_amended", sink=self.config.name, reason=str(error))
 
     @override

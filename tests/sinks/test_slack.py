@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -351,6 +352,31 @@ async def test_a_file_that_is_not_taken_neither_repeats_nor_loses_the_message(
 
     assert slack.calls.count("chat.postMessage") == 1
     assert "Files could not be attached" in read(slack.message)
+
+
+@pytest.mark.parametrize("call", ["files.getUploadURLExternal", "F00000000", "files.completeUploadExternal"])
+async def test_a_file_that_takes_too_long_is_told_within_the_time_of_the_attempt(slack: Slack, call: str) -> None:
+    slack.instead[call] = None
+    slack.instead["chat.update"] = httpx.Response(200, json={"ok": True})
+
+    async with asyncio.timeout(4):
+        await sent(sink_of(slack, timeout_seconds=0.5), samples.failed_job())
+
+    assert slack.calls.count("chat.postMessage") == 1
+    assert slack.calls[-1] == "chat.update"
+
+
+async def test_an_amendment_that_is_never_answered_holds_nobody_up(
+    slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.sinks.slack._AMEND_SECONDS", 0.1)
+    slack.scopes.remove("files:write")
+    slack.instead["chat.update"] = None
+
+    async with asyncio.timeout(6):
+        await sent(sink_of(slack, timeout_seconds=20), samples.failed_job())
+
+    assert slack.calls.count("chat.postMessage") == 1
 
 
 async def test_a_message_that_cannot_be_amended_has_arrived_all_the_same(slack: Slack) -> None:
