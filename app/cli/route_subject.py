@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -133,7 +133,7 @@ def case_of(subject: Review | Entry, config: Config, cluster: str, circumstances
         entry=subject,
         explanation=explain(playbooks, change, redactor(config), subject.cluster or cluster, at),
         at=at,
-        notes=(*([_DRY_RUN] if subject.dry_run else []), *notes),
+        notes=(*([_DRY_RUN] if subject.dry_run else []), *notes, *_echoes(subject)),
     )
 
 
@@ -157,6 +157,15 @@ def _case_of_review(review: Review, config: Config, cluster: str, circumstances:
         at=at,
         notes=(*notes, *([] if recorded else [_unrecorded(change)])),
     )
+
+
+def _echoes(entry: Entry) -> Iterator[str]:
+    """Say what the noise rules made of it: they do not decide here, since they depend on what came before."""
+    for word, of in (("repeats", entry.repeat_of), ("follows from", entry.story)):
+        if of:
+            yield (
+                f"it {word} entry {of}: sinks that were told of that one were not told of this one, whatever stands here"
+            )
 
 
 def _unrecorded(change: Change) -> str:

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.core.recent import Recent
 from app.core.sighting import Sighting, fingerprint
 
-_MOST: Final = 16_384
+_MOST: Final = 65_536
+"""Changes that are remembered in all: some 15 MB."""
+
 _LONGEST_HISTORY: Final = 16
 _LEAST_HOLD: Final = 2_000
 """Milliseconds before its end in which a hold takes nothing in: what comes then might be written too late for it."""
@@ -55,7 +57,7 @@ class _Fields(NamedTuple):
 
 
 class Flaps:
-    """Remembers which states the fields of objects had. Bounded in number; it keeps no values."""
+    """Remembers which states the fields of objects had. Bounded in number of changes; it keeps no values."""
 
     def __init__(self) -> None:
         self._fields: Recent[bytes, _Fields] = Recent(_MOST)
@@ -82,7 +84,8 @@ class Flaps:
         flaps = is_back and len(recent) >= options.after
         until = _until(known.until, seen.at, options.hold_seconds * 1000, flaps=flaps)
         part = known.part + is_news
-        self._fields.put(key, _Fields((*recent[1 - _LONGEST_HISTORY :], change), until, part + is_news))
+        history = (*recent[1 - _LONGEST_HISTORY :], change)
+        self._fields.put(key, _Fields(history, until, part + is_news), len(history))
         return Hold(until, fingerprint([key.hex(), part])) if until > seen.at else None
 
 

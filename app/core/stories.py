@@ -131,8 +131,8 @@ class Stories:
 
     def interrupt(self, seen: Sighting) -> None:
         """End the story of an object where somebody changes it and nobody is told: what comes may follow from that."""
-        story = self._by_uid.get(seen.uid) if self._by_uid and _decides(seen) else None
-        if story is None:
+        story = self._by_uid.get(seen.uid) if self._by_uid else None
+        if story is None or not _decides(seen):
             return
         story.is_over = story.is_over or story.about == seen.uid
         self._by_uid.drop(seen.uid)

@@ -199,6 +199,16 @@ def test_an_entry_of_the_ledger_is_found_by_the_beginning_of_its_id(config: Path
     assert lines(result)[-1] == "1 sink would be told: owned"
 
 
+@pytest.mark.parametrize(("field", "word"), [("story", "follows from"), ("repeat_of", "repeats")])
+def test_an_entry_that_the_noise_rules_concerned_says_so(config: Path, tmp_path: Path, field: str, word: str) -> None:
+    entry = entry_of(recorded_review("deployment-update-set-image"))
+    path = tmp_path / "entry.json"
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(entry, **{field: "01a203ca"})))
+
+    told = "sinks that were told of that one were not told of this one, whatever stands here"
+    assert f"note: it {word} entry 01a203ca: {told}" in lines(route(path, config))
+
+
 def test_an_entry_counts_at_its_own_time(config: Path, tmp_path: Path) -> None:
     entry = msgspec.structs.replace(entry_of(recorded_review("deployment-update-set-image")), at=SUNDAY)
     path = tmp_path / "entry.json"

@@ -572,6 +572,12 @@ class TestFlapping:
 
         assert len({each.fold for each in held.addressees}) == 2
 
+    def test_what_is_remembered_counts_by_the_changes(self, ears: Listening) -> None:
+        flips(ears, 5)
+        flips(ears, 2, field="paused")
+
+        assert ears.noise._flaps._fields._weight == 7
+
     def test_absent_and_null_are_different_states(self, ears: Listening) -> None:
         for number, (old, new) in enumerate([(None, 1), (1, 2), (2, ABSENT)]):
             assert ears.tell(deployment(old, new, generation=number + 1)).told == ["slack"]
