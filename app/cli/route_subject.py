@@ -39,6 +39,7 @@ _RETOLD: Final = (
     "an entry of an update holds what changed, not the object: its annotations and other fields are not known"
 )
 _NO_STATUS: Final = "changes of the status are in an entry only with record.status: true"
+_NOT_AGAIN: Final = "sinks that were told of that one were not told of this one, whatever stands here"
 _JOB: Final = (
     "an entry holds the Job alone: its Pods, their logs and its Events are attached when it fails; rate limits are not"
     " considered"
@@ -163,9 +164,7 @@ def _echoes(entry: Entry) -> Iterator[str]:
     """Say what the noise rules made of it: they do not decide here, since they depend on what came before."""
     for word, of in (("repeats", entry.repeat_of), ("follows from", entry.story)):
         if of:
-            yield (
-                f"it {word} entry {of}: sinks that were told of that one were not told of this one, whatever stands here"
-            )
+            yield f"it {word} entry {of}: {_NOT_AGAIN}"
 
 
 def _unrecorded(change: Change) -> str:
