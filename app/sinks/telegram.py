@@ -25,6 +25,10 @@ MESSAGE_LIMIT: Final = 4096
 CAPTION_LIMIT: Final = 1024
 """Characters of a file's caption after its entities are read: https://core.telegram.org/bots/api#senddocument"""
 
+ENTITIES_LIMIT: Final = 90
+"""Tags of a message. Telegram drops all after the hundredth, among them the link at the end, and what was code would be
+read for mentions; it adds a few of its own: https://github.com/tdlib/telegram-bot-api/issues/820"""
+
 CAPTION_LINES: Final = 5
 """Lines of each log in a caption; the file has all of them."""
 
@@ -100,9 +104,9 @@ class TelegramSink(HttpSink[TelegramConfig]):
         if self.config.thread_id is not None:
             target["message_thread_id"] = self.config.thread_id
         if self.config.send_files and _is_long(notification):
-            caption = _text.message(with_last_lines(notification, CAPTION_LINES), MARKUP, CAPTION_LIMIT, shown)
+            caption = _text.message(with_last_lines(notification, CAPTION_LINES), MARKUP, CAPTION_LIMIT, size)
             return {**target, "caption": caption, "document": _text.whole_text(notification)}
-        text = _text.message(notification, MARKUP, MESSAGE_LIMIT, shown)
+        text = _text.message(notification, MARKUP, MESSAGE_LIMIT, size)
         return {**target, "text": text, "link_preview_options": {"is_disabled": True}}
 
     @override
@@ -137,11 +141,16 @@ def shown(markup: str) -> int:
     return len(html.unescape(_TAG.sub("", markup)).encode("utf-16-le", errors="replace")) // 2
 
 
+def size(markup: str) -> int:
+    """Return how many characters are left when entities are read, or more than any limit if there are too many."""
+    return shown(markup) if markup.count("</") <= ENTITIES_LIMIT else 2 * MESSAGE_LIMIT
+
+
 def _is_long(notification: Notification) -> bool:
     if has_files(notification):
         return True
     twice = _text.message(notification, MARKUP, 2 * MESSAGE_LIMIT, shown)
-    return shown(twice) > MESSAGE_LIMIT
+    return size(twice) > MESSAGE_LIMIT
 
 
 def _description(said: dict[str, Any]) -> str:

@@ -116,9 +116,10 @@ def test_a_long_diff_is_cut_in_the_caption_with_a_count_and_is_whole_in_the_file
 
 
 def test_a_message_is_full_before_it_is_cut() -> None:
-    message = rendered(samples.many_fields(400), send_files=False)
+    changes = tuple(FieldChange(f"data[{number}]", "replace", "a" * 100, "b" * 100) for number in range(100))
+    message = rendered(samples.notification(DiffBlock(changes=changes)), send_files=False)
 
-    assert MESSAGE_LIMIT - 200 < shown(message["text"]) <= MESSAGE_LIMIT
+    assert MESSAGE_LIMIT - 300 < shown(message["text"]) <= MESSAGE_LIMIT
     assert "more fields" in message["text"]
 
 
@@ -201,3 +202,17 @@ def test_options_that_cannot_work_are_refused(more: dict[str, Any], part: str) -
 
 def test_chats_are_numbers_or_public_names() -> None:
     assert [config(chat_id=each).chat_id for each in (-100, "42", "@changes")] == ["-100", "42", "@changes"]
+
+
+@pytest.mark.parametrize("send_files", [True, False])
+def test_no_tag_is_beyond_those_that_telegram_reads(send_files: bool) -> None:
+    changes = tuple(FieldChange(f"k{number}", "replace", "@all", number) for number in range(60))
+    told = msgspec.structs.replace(samples.notification(DiffBlock(changes=changes)), link=samples.LINK)
+
+    message = TelegramSink(config(send_files=send_files)).render(told)
+
+    assert isinstance(message, dict)
+    text = message["caption"] if send_files else message["text"]
+    assert text.count("<") // 2 <= 100
+    assert "more fields" in text
+    assert text.endswith("Open the entry</a>")
