@@ -226,10 +226,12 @@ async def test_a_change_that_breaks_a_sink_keeps_to_the_same_rule(tmp_path: Path
         refused = states(auditor)
         kept = set(auditor.backbone.employed.sinks)
 
-        file.write_text(MISSING % ("true", tmp_path, tmp_path, NONSENSE))
-        await auditor.backbone.config.refresh()
+        file.write_text("# one more line\n" + MISSING % ("true", tmp_path, tmp_path, NONSENSE))
+        with structlog.testing.capture_logs() as logged:
+            await auditor.backbone.config.refresh()
         await auditor.backbone.measure_queue()
 
+        assert [each["at"] for each in logged if each["event"] == "sink cannot be made"] == [f"{file}:6:3"]
         assert (refused["config"].state, refused["sinks"].state) == ("degraded", "ok")
         assert kept == {"same", "other"}
         assert states(auditor)["config"] == Check("ok")

@@ -117,22 +117,27 @@ class WatchedConfig:
         if content == self._seen:
             return
         self._seen = content
+        before = self._reading
         try:
-            reading = self._read(content)
-            await self._on_change(reading.config)
+            # In effect already while it is taken over, so that what is said of it tells its own places.
+            self._reading = self._read(content)
+            await self._on_change(self._reading.config)
         except ConfigError as error:
+            self._reading = before
             self._refuse(error)
         except SinkSetupError as error:
+            self._reading = before
             self._try_again(error)
         except Exception as error:
             # A loop boundary: what cannot take effect must not end the watch.
+            self._reading = before
             log.exception("config_change_failed", path=str(self._path))
             self._try_again(error)
         else:
-            self._accept(reading)
+            self._accept()
 
-    def _accept(self, reading: Reading) -> None:
-        self._reading, self.loaded_at, self.last_error = reading, datetime.now(UTC), None
+    def _accept(self) -> None:
+        self.loaded_at, self.last_error = datetime.now(UTC), None
         log.info("config_loaded", path=str(self._path), playbooks=len(self.current.custom_playbooks))
         self._tell_notes()
         self._on_result(True, "")
