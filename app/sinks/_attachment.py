@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from app.core import text as plain
 from app.core.finding import FileBlock, Notification
-from app.sinks._text import Markup, message, whole_text
+from app.sinks._text import FILE_LINES, VALUE_LIMIT, Markup, message, whole_text
 
 NAME: Final = "notification.txt"
 """Names from the cluster stay out of headers and of people's disks."""
@@ -41,14 +42,23 @@ def has_files(notification: Notification) -> bool:
 
 
 def with_files(notification: Notification, characters: int) -> Notification:
-    """Return the notification with that many characters of the end of each file; with 0 without files."""
+    """Return the notification with that many characters of the end of each file, and how many lines are left out.
+
+    With 0 characters it has no files.
+    """
     finding = notification.finding
     cut = (
-        FileBlock(name=block.name, content=block.content[-characters:]) if isinstance(block, FileBlock) else block
+        _end(block, characters) if isinstance(block, FileBlock) else block
         for block in finding.blocks
         if characters or not isinstance(block, FileBlock)
     )
     return msgspec.structs.replace(notification, finding=msgspec.structs.replace(finding, blocks=tuple(cut)))
+
+
+def _end(block: FileBlock, characters: int) -> FileBlock:
+    last, before = plain.last_lines(block.content[-characters:], FILE_LINES, VALUE_LIMIT)
+    before += block.content[:-characters].count("\n")
+    return FileBlock(name=f"{block.name} ({before} earlier lines)" if before else block.name, content="\n".join(last))
 
 
 def multipart(notification: Notification, fields: Sequence[FormPart]) -> tuple[bytes, dict[str, str]]:

@@ -37,6 +37,7 @@ ADVICE: Final = {
 _UNAUTHORISED: Final = "look at `user_id` and `token`: My Account, Personal Access Tokens, without two factors"
 _ADVICE_BY_STATUS: Final = {401: _UNAUTHORISED, 403: _UNAUTHORISED}
 
+_TOO_MANY: Final = "error-too-many-requests"
 _WAIT: Final = re.compile(r"must wait (\d{1,6}) seconds")
 _IN_BRACKETS: Final = re.compile(r"\[([a-z-]+)\]\s*$")
 
@@ -79,6 +80,8 @@ class RocketchatSink(HttpSink[RocketchatConfig]):
         if answer.succeeded:
             return Failure(temporary=False, reason=_reason(told)) if told.get("success") is False else None
         failure = super().failure(answer) or Failure(temporary=False)
+        if _kind(told) == _TOO_MANY:  # a 400 in older versions
+            failure = failure._replace(temporary=True)
         if failure.temporary:
             return failure._replace(retry_after=failure.retry_after or _pause(_reason(told)))
         advice = ADVICE.get(_kind(told)) or _ADVICE_BY_STATUS.get(answer.status, "")

@@ -163,3 +163,10 @@ async def test_a_success_that_says_it_is_none_is_a_refusal() -> None:
 def test_wrong_options_say_what_is_right(more: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         config(**more)
+
+
+async def test_too_many_requests_are_temporary_under_any_status() -> None:
+    with pytest.raises(TemporaryError) as caught:
+        await answered(**{**BUSY, "status_code": 400})
+
+    assert caught.value.retry_after == timedelta(seconds=31)

@@ -121,7 +121,7 @@ def test_as_many_characters_of_a_log_are_shown_as_asked_for() -> None:
 
     shown = text(samples.notification(log), log_preview_char_limit=10).splitlines()
 
-    assert shown[-5:] == ["**app.log**", "```", "aaaaaa", "bbb", "```"]
+    assert shown[-5:] == ["**app.log (1 earlier lines)**", "```", "aaaaaa", "bbb", "```"]
 
 
 async def test_with_0_characters_a_log_comes_as_a_file() -> None:
