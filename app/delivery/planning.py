@@ -63,6 +63,14 @@ class _Held(msgspec.Struct, frozen=True):
     until: int
 
 
+def lane_of(sink: Sink[Any], notification: Notification) -> str:
+    """Return the notification's lane; nothing where the sink cannot tell, so that only its sending fails."""
+    try:
+        return sink.lane(notification)
+    except Exception:  # noqa: BLE001  a bug of the sink's must not keep what was claimed with it from being sent
+        return ""
+
+
 class Planner:
     """Plans for one sink. `link` returns the address of an entry's page, or nothing."""
 
@@ -99,7 +107,7 @@ class Planner:
 
     def _alone(self, claimed: Claimed) -> Step:
         notification = self._shown(claimed)
-        lane = self._sink.lane(notification)
+        lane = lane_of(self._sink, notification)
         return Step(lane=lane, claimed=claimed.every, send=lambda: self._sink.send(notification))
 
     def _shown(self, claimed: Claimed) -> Notification:
@@ -117,7 +125,7 @@ class Planner:
         return summary.by if summary else BACKLOG_BY
 
     def _key(self, claimed: Claimed, grouping: Grouping) -> str:
-        return group_key(claimed.notification, grouping, self._sink.lane(claimed.notification))
+        return group_key(claimed.notification, grouping, lane_of(self._sink, claimed.notification))
 
     async def _bundled(self, deliveries: Sequence[Claimed]) -> list[Claimed]:
         """Return one delivery for all of a lane and group; one that is alone is read whole."""
@@ -131,7 +139,7 @@ class Planner:
         if claimed.fold.startswith(GROUP_FOLD):
             return "", claimed.fold
         group = "" if self._grouping is None else self._key(claimed, self._grouping)
-        return self._sink.lane(claimed.notification), group
+        return lane_of(self._sink, claimed.notification), group
 
     async def _whole(self, claimed: Claimed) -> Claimed | None:
         whole = await self._queue.whole(claimed)
@@ -217,7 +225,7 @@ class _Thread:
         last = fresh[-1].notification
         every = tuple(part for each in fresh for part in each.every)
         return Step(
-            lane=self._sink.lane(last),
+            lane=lane_of(self._sink, last),
             claimed=every,
             send=lambda: self._summarise(every, last, now),
             delivers=not self._mode.threaded,
@@ -238,7 +246,7 @@ class _Thread:
 
     def _reply(self, claimed: Claimed, notification: Notification, *, late: bool = False) -> Step:
         return Step(
-            lane=self._sink.lane(notification),
+            lane=lane_of(self._sink, notification),
             claimed=claimed.every,
             send=partial(self._answer, claimed, notification, late=late),
             memories=self._memories,

@@ -111,6 +111,7 @@ class Worker:
             except Exception:  # noqa: BLE001  loop boundary: a queue that fails must not end the worker
                 _log.exception("delivery_round_failed", sink=self.name)
                 until = self._terms.clock() + IDLE
+                self._failures += 1  # so that the next claim is for one alone: what cannot be planned holds up no other
             await self._rest(until)
 
     async def _rest(self, until: datetime) -> None:

@@ -139,8 +139,10 @@ def is_allowed(url: str, default: str) -> bool:
     except httpx.InvalidURL:
         return False
     known = httpx.URL(default)
-    same = (parsed.scheme, parsed.host, parsed.port) == (known.scheme, known.host, known.port)
-    return same or (parsed.scheme == "https" and parsed.port is None and parsed.host.endswith(CLOUDS))
+    # Not `host`, which reads `xn--` labels, and raises what idna raises for those that are none.
+    host = parsed.raw_host.decode()
+    same = (parsed.scheme, host, parsed.port) == (known.scheme, known.raw_host.decode(), known.port)
+    return same or (parsed.scheme == "https" and parsed.port is None and host.endswith(CLOUDS))
 
 
 def error_code(answer: Answer) -> str:

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import structlog
+from typing_extensions import override
 
 from app.core.delivery import ClaimResult
+from app.core.finding import Notification
+from app.core.grouping import Grouping
 from app.delivery.dispatcher import Dispatcher
 from app.delivery.queue import DeliveryQueue
 from app.delivery.recording import MOST_UNRECORDED
 from app.delivery.retry import RetryPolicy
 from app.delivery.verdict import Outcome
-from app.sinks.base import PermanentError, TemporaryError
+from app.sinks.base import PermanentError, SinkConfig, TemporaryError
 from tests.delivery.fakes import START, Clock, MemoryQueue, RecordingSink
 
 AT_ONCE = timedelta(0)
@@ -289,6 +292,46 @@ async def test_a_bug_is_logged_once_with_its_traceback_and_tried_again(
     assert [outcome for _, outcome in run.outcomes] == ["bug", "bug", "delivered"]
     postponed = [log["error"] for log in logs if log["event"] == "delivery_postponed"]
     assert postponed == ["internal error (KeyError), see the log"] * 2
+
+
+class _LostSink(RecordingSink):
+    """Cannot tell the lane of what is called `odd`, and cannot send it."""
+
+    @override
+    def lane(self, notification: Notification) -> str:
+        if notification.entry.resource.name == "odd":
+            raise KeyError(notification.entry.resource.name)
+        return "usual"
+
+
+@pytest.mark.parametrize("grouping", [None, Grouping()])
+async def test_a_delivery_whose_lane_cannot_be_told_holds_up_no_other(
+    queue: MemoryQueue, run: Run, grouping: Grouping | None
+) -> None:
+    sink = _LostSink("a", queue)
+    sink.config = SinkConfig(name="a", grouping=grouping)
+    odd, usual = [*queue.add("a", name="odd"), *queue.add("a", name="web")]
+
+    run(sink)
+    rows = [queue.rows[each] for each in (odd, usual)]
+    await queue.until(lambda: all(row.state == "delivered" or row.fold for row in rows))
+
+
+async def test_what_cannot_even_be_planned_holds_up_no_other(queue: MemoryQueue, sink: RecordingSink, run: Run) -> None:
+    def link(entry: str) -> str:
+        if entry == "e1":
+            raise KeyError(entry)
+        return ""
+
+    _, usual = queue.add("a", 2)
+    dispatcher = run(sink, link=link)
+    await idle()
+    queue.clock.advance(seconds=61)
+    dispatcher.wake(["a"])
+    await idle()
+    dispatcher.wake(["a"])
+
+    await queue.until(lambda: queue.rows[usual].state == "delivered")
 
 
 async def test_a_timeout_that_is_the_sinks_own_is_a_bug(queue: MemoryQueue, sink: RecordingSink, run: Run) -> None:

@@ -301,7 +301,16 @@ async def test_an_annotation_leads_to_another_webhook() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://evil.example/", "http://x.logic.azure.com/", "https://169.254.169.254/", "x", "https://[", ""]
+    "url",
+    [
+        "https://evil.example/",
+        "http://x.logic.azure.com/",
+        "https://169.254.169.254/",
+        "x",
+        "https://[",
+        "https://xn--a.example/",
+        "",
+    ],
 )
 async def test_an_annotation_leads_nowhere_but_to_microsoft(url: str) -> None:
     sent = await target(annotated(teams_hook=url), webhook_override="annotations.teams-hook")
