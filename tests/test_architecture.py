@@ -33,6 +33,7 @@ BROAD_HANDLERS: Final = {
     "app/cli/sinks.py": (1, "one sink's bug must not hide how the others are"),
     "app/config/reload.py": (1, "what cannot take effect must not end the watch of the file"),
     "app/delivery/dispatcher.py": (1, "a sink that cannot close must not keep the others from closing"),
+    "app/delivery/planning.py": (1, "a sink that cannot tell one delivery's lane must not keep the others waiting"),
     "app/delivery/worker.py": (2, "neither a failing queue nor a sink's bug may end the worker"),
     "app/kube/client.py": (2, "a library that raises more than its ClientError; callers know one failure, ApiError"),
     "app/kube/handling.py": (1, "one object that a handler cannot take must not hide all the others"),
