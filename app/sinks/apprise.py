@@ -136,6 +136,8 @@ class AppriseSink(Sink[AppriseConfig]):
         """Ask each service in turn, in the sink's thread."""
         failures = []
         for url, each in work:
+            if not self._taken.without(delivery_id, [url]):
+                continue  # an attempt that was given up has reached it meanwhile
             with captured() as said:
                 has_it = self._services[url].notify(
                     body=each.body, title=each.title, body_format=each.format, notify_type=each.type

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -234,3 +236,23 @@ def test_of_a_url_all_is_secret_but_its_scheme_and_host() -> None:
     assert {"user", "pass@word", "pass%40word", "path-1234", "value-1234"} <= secrets
     assert not {"json", "hooks.example.com"} & secrets
     assert "T1JJ3T3L2" in url_secrets("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
+
+
+async def test_what_an_attempt_that_was_given_up_still_sends_is_not_sent_again() -> None:
+    release = threading.Event()
+
+    def late(_: Request) -> httpx.Response:
+        release.wait()
+        return httpx.Response(200)
+
+    with http_receiver(late) as receiver:
+        given_up = config(hook(receiver)).model_copy(update={"timeout_seconds": 0.5})
+        async with contextlib.aclosing(AppriseSink(given_up)) as sink:
+            with pytest.raises(TemporaryError, match="did not answer"):
+                await sink.send(samples.image())
+            again = asyncio.create_task(sink.send(samples.image(attempt=2)))
+            await asyncio.sleep(0)
+            release.set()
+            await again
+
+    assert len(receiver.requests) == 1
