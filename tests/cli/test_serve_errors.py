@@ -15,6 +15,7 @@ from app.store.journal import Journal
 from app.tls.files import ensure_dev_certificates
 
 PROGRAM = Path(sys.executable).with_name("kubewitness")
+STRICT = "globalConfig: {continue_on_sink_errors: false}\n"
 SINK = 'sinksConfig:\n- webhook_sink: {name: hook, url: "https://hook.example/"'
 PATIENCE_SECONDS = 20
 
@@ -63,10 +64,13 @@ def complaint(done: subprocess.CompletedProcess[str], exit_code: int = 1) -> str
             ["config.yaml:2:", "on_deploymnet_update", "did you mean on_deployment_update?"],
         ),
         ("customPlaybook: []\n", ["config.yaml:1:", "customPlaybook", "customPlaybooks"]),
-        ("sinksConfig:\n- webhok_sink: {name: a}\n", ["config.yaml:2:", "webhok_sink", "webhook_sink"]),
+        (STRICT + "sinksConfig:\n- webhok_sink: {name: a}\n", ["config.yaml:3:", "webhok_sink", "webhook_sink"]),
         ("record: [\n", ["config.yaml:2:1:"]),
         ("{{ env.MISSING }}\n", ["config.yaml:1:"]),
-        (SINK + ", ca_file: /missing.pem}\n", ["sink 'hook': ca_file /missing.pem: No such file or directory"]),
+        (
+            STRICT + SINK + ", ca_file: /missing.pem}\n",
+            ["sink 'hook': ca_file /missing.pem: No such file or directory"],
+        ),
     ],
     ids=["trigger", "key", "sink", "broken YAML", "no mapping", "file that a sink needs"],
 )

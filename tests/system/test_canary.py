@@ -144,8 +144,9 @@ def test_the_credentials_of_the_configuration_do_not_leave_either(
 
 
 def refusal(server: Server, known: list[bytes]) -> str | None:
-    """Return why the configuration is refused now, if that is news."""
-    message = str(server.readyz()[1]["checks"]["config"].get("message", ""))
+    """Return why the configuration is refused now, or one of its sinks is left out, if that is news."""
+    checks = server.readyz()[1]["checks"]
+    message = " ".join(str(checks[name].get("message", "")) for name in ("config", "sinks")).strip()
     return message if message.encode() not in known else None
 
 
