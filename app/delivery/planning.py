@@ -84,18 +84,28 @@ class Planner:
         self._grouping: Grouping | None = sink.config.grouping
         self._name: str = sink.config.name
 
+    async def begin(self) -> None:
+        """Have nothing wait for longer than the sink's options say now: those that held it may have been others."""
+        interval = self._grouping.interval if self._grouping and self._holds else 0
+        await self._queue.hasten(self._name, GROUP_FOLD, self._clock() + timedelta(seconds=interval))
+
+    @property
+    def _holds(self) -> bool:
+        """Whether a group waits for the end of its interval: nothing that was sent can be brought up to date."""
+        threads = isinstance(self._sink, ThreadedSink) and self._sink.threads
+        return bool(self._grouping and self._grouping.notification_mode.summary) and not threads
+
     async def plan(self, deliveries: Iterable[Claimed], *, backlog: bool) -> Plan:
         """Return what to do with what was claimed; of a `backlog` the deliveries are light, and told together."""
         plan, kept = Plan(), [self._linked(each) for each in deliveries]
         grouping, mode = self._grouping, self._grouping and self._grouping.notification_mode
         if grouping and mode and mode.regular:
             kept = await self._not_ignored(kept, grouping, mode.regular.ignore_first, plan)
-        threads = isinstance(self._sink, ThreadedSink) and self._sink.threads
-        if grouping and mode and mode.summary and not threads:
+        if grouping and self._holds:
             kept = await self._not_held(kept, grouping, plan)
         if backlog:
             kept = await self._bundled(kept)
-        if grouping and mode and mode.summary and threads:
+        if grouping and mode and mode.summary and not self._holds:
             await self._in_threads(kept, grouping, mode.summary, plan)
         else:
             plan.steps.extend(self._alone(each) for each in kept)

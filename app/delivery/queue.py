@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.core.delivery import Claimed, ClaimResult, Memory, Settlement
@@ -24,6 +24,9 @@ class DeliveryQueue(Protocol):
 
     async def backlog(self, sink: str, most: int) -> int:
         """Return how many deliveries of the sink are due, counted up to `most`."""
+
+    async def hasten(self, sink: str, fold: str, latest: datetime) -> None:
+        """Let what has not failed yet, and has a fold that begins so, wait until then at the latest."""
 
     async def settle(
         self, settlements: Sequence[Settlement], *, sink: str = "", memories: Sequence[Memory] = ()

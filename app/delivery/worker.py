@@ -92,6 +92,7 @@ class Worker:
         self._set_aside = 0
         self._aside_until: dict[str, datetime] = {}
         self._recording = Recording(queue, self.name)
+        self._has_begun = False
 
     def wake(self) -> None:
         """Look into the queue now; a sink that pauses is not disturbed."""
@@ -125,6 +126,9 @@ class Worker:
 
     async def _round(self) -> datetime:
         """Settle what is owed, claim, plan, send; return when to look again."""
+        if not self._has_begun:
+            await self._planner.begin()
+            self._has_begun = True
         await self._recording.record()
         now = self._terms.clock()
         if self._paused_until and now < self._paused_until:

@@ -97,6 +97,11 @@ class MemoryQueue:
     async def recall(self, sink: str, keys: Sequence[str]) -> dict[str, bytes]:
         return {key: self.memories[sink, key] for key in keys if (sink, key) in self.memories}
 
+    async def hasten(self, sink: str, fold: str, latest: datetime) -> None:
+        for row in self.rows.values():
+            if row.sink == sink and row.state == "pending" and not row.error and row.fold.startswith(fold):
+                row.due = min(row.due, latest)
+
     async def settle(
         self, settlements: Sequence[Settlement], *, sink: str = "", memories: Sequence[Memory] = ()
     ) -> None:

@@ -385,9 +385,26 @@ async def test_what_was_held_is_told_as_a_digest_also_when_grouping_is_gone(
     sink = Receiver(queue)
     await dispatcher.replace_sinks([sink])
 
-    await later(dispatcher, clock, seconds=60)
+    await later(dispatcher, clock, seconds=0)
 
     assert sink.titles == ["2 notifications: cluster (undefined)"]
+
+
+async def test_what_was_held_waits_no_longer_than_a_changed_interval(
+    queue: MemoryQueue, clock: Clock, start: Start
+) -> None:
+    dispatcher = start(Receiver(queue, **SUMMARY | {"interval": 86_400}))
+    queue.add("a", 2, namespace="shop")
+    dispatcher.wake(["a"])
+    await idle()
+    sink = Receiver(queue, **SUMMARY)
+    await dispatcher.replace_sinks([sink])
+    await idle()
+
+    await later(dispatcher, clock, seconds=59)
+    assert sink.titles == []
+    await later(dispatcher, clock, seconds=1)
+    assert sink.titles == ["2 notifications: namespace shop"]
 
 
 async def test_a_backlog_of_a_slow_receiver_is_told_in_digests_and_nothing_is_lost(

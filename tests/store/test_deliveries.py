@@ -378,6 +378,26 @@ async def test_what_is_held_gets_a_fold(journal: Journal, queue: DeliveryQueue) 
     assert ([each.id for each in claimed.every], claimed.fold) == ([1, 2], "group:x")
 
 
+@pytest.mark.parametrize(
+    ("error", "fold", "sooner"), [("", "group:a", True), ("HTTP 503", "group:a", False), ("", "x", False)]
+)
+async def test_what_is_held_can_be_told_sooner_but_not_what_failed(
+    journal: Journal, queue: DeliveryQueue, error: str, fold: str, sooner: bool
+) -> None:
+    await filled(journal, "slack", "mail")
+    now = datetime.now(UTC)
+    held = [
+        Settlement(id=each.id, state="pending", error=error, fold=fold, next_attempt_at=now + 60 * MINUTE)
+        for each in listed(journal)
+    ]
+    await queue.settle(held)
+
+    await queue.hasten("slack", "group:", now)
+
+    assert bool(await claimed_ids(queue, "slack")) is sooner
+    assert await claimed_ids(queue, "mail") == []
+
+
 async def test_memories_are_written_with_the_settlements_or_not_at_all(journal: Journal, queue: DeliveryQueue) -> None:
     memory = Memory(key="k", body=b"1", expires_at=datetime.now(UTC) + MINUTE)
     await filled(journal, "slack")
@@ -408,6 +428,11 @@ PLANS = [
     ),
     (deliveries_module._BACKLOG, ("slack", 1, 9), "SEARCH d USING INDEX deliveries_due (sink=? AND next_attempt_at<?)"),
     (deliveries_module._READ, (1,), "SEARCH d USING INTEGER PRIMARY KEY"),
+    (
+        deliveries_module._HASTEN,
+        (1, "slack", "group:", "group:z", 1),
+        "SEARCH deliveries USING INDEX deliveries_fold (sink=? AND fold>? AND fold<?)",
+    ),
     (deliveries_module._RECALL, ("slack", "k"), "SEARCH sink_memory USING PRIMARY KEY (sink=? AND key=?)"),
     ("DELETE FROM sink_memory WHERE expires_at <= ?", (1,), "USING COVERING INDEX sink_memory_expired (expires_at<?)"),
 ]
