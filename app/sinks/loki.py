@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from app.core import text as plain
 from app.core.finding import Notification
-from app.sinks._document import document
+from app.sinks._bounded import bounded
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
 from app.sinks._secrets import Password
 from app.sinks._text import PLAIN, message
@@ -134,15 +134,7 @@ def metadata(notification: Notification) -> dict[str, str]:
 
 
 def line(notification: Notification, form: Literal["json", "text"]) -> str:
-    """Return the line; a document that is too long gives way to its text, which is cut at field boundaries."""
+    """Return the line; of what is too long, whole fields are left out and counted."""
     if form == "text":
-        return _text(notification)
-    whole = msgspec.json.encode(document(notification))
-    if len(whole) <= LINE_LIMIT:
-        return whole.decode()
-    return msgspec.json.encode({"delivery_id": notification.delivery_id, "cut": _text(notification)}).decode()
-
-
-def _text(notification: Notification) -> str:
-    # As JSON inside JSON a character of a line can grow: a third of the limit is always enough.
-    return message(notification, PLAIN, LINE_LIMIT // 3, lambda text: len(text.encode()))
+        return message(notification, PLAIN, LINE_LIMIT, lambda text: len(text.encode()))
+    return bounded(notification, LINE_LIMIT, msgspec.json.encode).decode()

@@ -15,9 +15,8 @@ from typing_extensions import override
 
 from app.core import text as plain
 from app.core.finding import Notification
-from app.sinks._document import document
+from app.sinks._bounded import bounded
 from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
-from app.sinks._text import PLAIN, message
 from app.sinks.base import Rendering
 
 EVENT_LIMIT: Final = 900_000
@@ -90,12 +89,9 @@ class SplunkHecSink(HttpSink[SplunkHecConfig]):
 
 
 def event(notification: Notification, config: SplunkHecConfig) -> dict[str, Any]:
-    """Return the event with its metadata; what is too long gives way to its text, cut at field boundaries."""
+    """Return the event with its metadata; of what is too long, whole fields are left out and counted."""
     entry = notification.entry
-    content: Any = msgspec.to_builtins(document(notification))
-    if len(msgspec.json.encode(content)) > EVENT_LIMIT:
-        text = message(notification, PLAIN, EVENT_LIMIT // 6, lambda each: len(each.encode()))
-        content = {"delivery_id": notification.delivery_id, "entry": {"id": entry.id}, "cut": text}
+    content: Any = msgspec.json.decode(bounded(notification, EVENT_LIMIT, msgspec.json.encode))
     return {
         "time": round(datetime.fromisoformat(entry.at).timestamp(), 3),
         "host": plain.one_line(entry.cluster, 200) or "kubernetes",

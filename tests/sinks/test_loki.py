@@ -79,12 +79,12 @@ def test_the_same_notification_is_the_same_line_which_loki_keeps_once() -> None:
     assert push(samples.image(), config()) == push(samples.image(), config())
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
-def test_a_line_of_megabytes_is_cut_at_fields(form: Any) -> None:
+@pytest.mark.parametrize(("form", "count"), [("json", '"truncated":{"changes":'), ("text", "more fields")])
+def test_a_line_of_megabytes_is_cut_at_fields(form: Any, count: str) -> None:
     text = line(samples.many_fields(20_000), form)
 
     assert len(text.encode()) <= LINE_LIMIT
-    assert "more fields" in text
+    assert count in text
 
 
 def test_without_structured_metadata_a_line_is_time_and_text() -> None:
@@ -119,3 +119,10 @@ async def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
         await sink.aclose()
 
     assert "secret" not in str(caught.value)
+
+
+def test_a_line_that_is_cut_is_still_the_document_and_counts_what_is_missing() -> None:
+    document = msgspec.json.decode(line(samples.many_fields(20_000), "json"))
+
+    assert document["entry"]["resource"]["name"] == "web"
+    assert document["truncated"]["changes"] > 0
