@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Final, Self
 
 import msgspec
@@ -52,9 +52,12 @@ _MESSAGE_GONE: Final = frozenset(
     cannot_reply_to_message restricted_action_thread_locked restricted_action_non_threadable_channel
     """.split()
 )
-# What no later attempt to attach a file changes.
+# What the next attempt to attach a file does not change.
 _FILES_REFUSED: Final = frozenset({"missing_scope", "no_permission", "not_allowed_token_type", "file_uploads_disabled"})
 _AMEND_SECONDS: Final = 2.0
+
+FILES_AGAIN: Final = timedelta(minutes=15)
+"""After so long files are tried again, where the app lacked a right."""
 
 
 def _is_channel(name: str) -> bool:
@@ -162,7 +165,8 @@ class SlackSink(ThreadedSink[SlackConfig]):
 
     def __init__(self, config: SlackConfig, *, clock: Callable[[], datetime] = utc_now) -> None:
         super().__init__(config)
-        self._files_note = ""
+        self._clock = clock
+        self._without_files: tuple[str, datetime] | None = None
         self._host = (config.webhook_url.get_secret_value() if config.webhook_url else config.api_url).host
         self._channel = compile_channel(config.slack_channel or "")
         self._override = compile_override(config.channel_override) if config.channel_override else None
@@ -191,12 +195,17 @@ class SlackSink(ThreadedSink[SlackConfig]):
         return {**place, **drawn.body, **({"files": listed} if listed else {})}
 
     def _draft(self, notification: Notification) -> Draft:
-        may_attach = self._api is not None and not self._files_note
+        note = self._files_note
+        may_attach = self._api is not None and not note
         limit = self.config.max_log_file_limit_kb * 1000 if may_attach else 0
         drawn = draft(self._linked(notification), limit)
-        return (
-            drawn if drawn.is_whole or not self._files_note else draft(self._linked(notification), 0, self._files_note)
-        )
+        return drawn if drawn.is_whole or not note else draft(self._linked(notification), 0, note)
+
+    @property
+    def _files_note(self) -> str:
+        """Return why no files are tried; empty if they are, as again after a while: people may have mended it."""
+        note, until = self._without_files or ("", None)
+        return note if until and self._clock() < until else ""
 
     def _linked(self, notification: Notification) -> Notification:
         return notification if self.config.investigate_link else msgspec.structs.replace(notification, link="")
@@ -272,7 +281,7 @@ class SlackSink(ThreadedSink[SlackConfig]):
             code = error.code if isinstance(error, SlackRefusedError) else ""
             _log.warning("slack_files_not_attached", sink=self.config.name, reason=str(error))
             note = _files_note(code)
-            self._files_note = note if code in _FILES_REFUSED else ""
+            self._without_files = (note, self._clock() + FILES_AGAIN) if code in _FILES_REFUSED else None
             await self._amend(api, posted, draft(self._linked(notification), 0, note).body)
 
     async def _amend(self, api: WebApi, posted: Posted, body: Body) -> None:

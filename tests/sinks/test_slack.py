@@ -18,7 +18,7 @@ from app.core.change import FieldChange, Resource
 from app.core.finding import DiffBlock, FileBlock, JsonBlock, Notification, TextBlock
 from app.sinks._slack_files import diff
 from app.sinks.base import PermanentError, SinkSetupError, Summary, TemporaryError
-from app.sinks.slack import SlackConfig, SlackSink
+from app.sinks.slack import FILES_AGAIN, SlackConfig, SlackSink
 from tests.sinks import samples
 from tests.sinks.receiver import listening, self_signed
 from tests.sinks.slack_server import TOKEN, WEBHOOK_PATH, RefusedError, Slack, slack_server
@@ -339,6 +339,20 @@ async def test_without_the_scope_for_files_the_message_says_so_and_later_ones_do
     assert "No files: the app lacks the scope `files:write`" in read(first)
     assert slack.calls == ["chat.postMessage", "files.getUploadURLExternal", "chat.update", "chat.postMessage"]
     assert "FATAL: cannot connect" in read(second)
+
+
+async def test_with_the_scope_files_are_attached_again_after_a_while(slack: Slack) -> None:
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    sink = SlackSink(config(api_url=slack.api_url, timeout_seconds=5), clock=lambda: now)
+    slack.scopes.remove("files:write")
+    await sink.send(samples.failed_job())
+    slack.scopes.add("files:write")
+    now += FILES_AGAIN
+
+    await sent(sink, samples.failed_job())
+
+    assert slack.calls[-1] == "files.completeUploadExternal"
+    assert "No files" not in read(slack.message)
 
 
 @pytest.mark.parametrize("call", ["files.getUploadURLExternal", "F00000000", "files.completeUploadExternal"])
