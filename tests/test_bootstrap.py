@@ -108,6 +108,23 @@ async def test_a_journal_that_cannot_shrink_is_told_until_it_can(tmp_path: Path,
         assert metric(auditor, "kubewitness_journal_over_limit") == 0
 
 
+@pytest.mark.parametrize(("step", "due"), [(7200, True), (30, False)])
+async def test_a_clock_that_is_set_back_delays_no_delivery(
+    tmp_path: Path, certificates: Path, step: float, due: bool
+) -> None:
+    ahead = "UPDATE deliveries SET updated_at = updated_at + 7200000, next_attempt_at = next_attempt_at + 7200000"
+    async with running(tmp_path, certificates, HOOKS % "b") as auditor:
+        await auditor.backbone.dispatcher.close(timedelta(0))  # nobody sends anything here
+        await auditor.backbone.journal.append(make_record("same"))
+        await auditor.backbone.journal.call(lambda c: c.execute(ahead).rowcount)
+
+        auditor.backbone._clock_ahead += step
+        await auditor.backbone.forget()
+
+        claimed = await auditor.backbone._deliveries.claim("same", limit=1, lease=timedelta(minutes=1))
+        assert bool(claimed.deliveries) is due
+
+
 async def test_deliveries_to_a_sink_that_is_not_configured_are_given_up_and_others_are_not(
     tmp_path: Path, certificates: Path
 ) -> None:

@@ -7,6 +7,7 @@ import functools
 import random
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,7 @@ from app.settings import CommonSettings, environment
 from app.store.absent import ERROR as NO_SUCH_SINK
 from app.store.absent import give_up_absent
 from app.store.database import connect_reader
-from app.store.deliveries import DeliveryQueue, forget_memories, queue_state
+from app.store.deliveries import CLOCK_STEP, DeliveryQueue, forget_memories, queue_state
 from app.store.journal import Journal, JournalObserver
 from app.store.retention import Retention, forget, is_over, journal_size
 from app.telemetry.metrics import Metrics
@@ -84,6 +85,7 @@ class Backbone:
         self.employed = Employed(self.config, self.metrics.sink_up)
         self._retention = Retention(settings.retention_age, settings.retention_size or None)
         self._size_over_limit: int | None = None
+        self._clock_ahead = time.time() - time.monotonic()
 
     async def open(self) -> None:
         """Open the journal and find the key of the fingerprints."""
@@ -95,7 +97,7 @@ class Backbone:
 
     async def employ_sinks(self) -> None:
         """Make the sinks; raises SinkSetupError if one cannot be made and the configuration says not to go on then."""
-        deliveries = DeliveryQueue(self.journal)
+        self._deliveries = deliveries = DeliveryQueue(self.journal)
         await deliveries.recover()
         self.employed.take(await self.employed.make(self.config.current))
         self.employed.measure()
@@ -178,6 +180,8 @@ class Backbone:
 
     async def forget(self) -> None:
         """Give up what nobody is configured to take, then forget what may be forgotten."""
+        if self._clock_was_set_back():
+            await self._deliveries.heed_clock()
         call, retention, names = self.journal.call, self._retention, self.employed.names
         while given_up := await call(lambda c: give_up_absent(c, names, datetime.now(UTC))):
             logger.warning("deliveries given up", action="dead", reason=NO_SUCH_SINK, deliveries=given_up)
@@ -187,6 +191,11 @@ class Backbone:
         size = await call(journal_size)
         self._size_over_limit = size if is_over(size, retention) else None
         self.metrics.journal_over_limit.set(self._size_over_limit is not None)
+
+    def _clock_was_set_back(self) -> bool:
+        """Say whether the clock on the wall went back since this was asked before."""
+        before, self._clock_ahead = self._clock_ahead, time.time() - time.monotonic()
+        return before - self._clock_ahead > CLOCK_STEP.total_seconds()
 
     async def measure_queue(self) -> None:
         """Set the gauges of the journal, of the deliveries and of the sinks."""

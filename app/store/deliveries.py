@@ -57,6 +57,13 @@ _SETTLE: Final = """
         fold = coalesce(?, fold), leased = 0
     WHERE id = ?
 """
+CLOCK_STEP: Final = timedelta(minutes=1)
+"""By how much a clock is set back before anybody heeds it; slewing is less."""
+
+_HEED_CLOCK: Final = """
+    UPDATE deliveries SET next_attempt_at = ?, updated_at = ?
+    WHERE state = 'pending' AND leased = 0 AND updated_at > ?
+"""
 _HASTEN: Final = """
     UPDATE deliveries INDEXED BY deliveries_fold SET next_attempt_at = ?
     WHERE state = 'pending' AND fold <> '' AND sink = ? AND fold BETWEEN ? AND ? AND next_attempt_at > ?
@@ -85,6 +92,18 @@ class DeliveryQueue:
             connection.execute("UPDATE deliveries SET next_attempt_at = ?, leased = 0 WHERE leased = 1", (now,))
 
         await self._journal.call(work)
+        await self.heed_clock()
+
+    async def heed_clock(self) -> None:
+        """Make due what was written in what is the future now: where the clock was set back, it would wait that long.
+
+        What is leased is left to its worker.
+        """
+        now = datetime.now(UTC)
+        times = (milliseconds(now), milliseconds(now), milliseconds(now + CLOCK_STEP))
+        found = await self._journal.call(lambda c: c.execute(_HEED_CLOCK, times).rowcount)
+        if found:
+            logger.warning("clock was set back", action="deliver", deliveries=found)
 
     async def claim(self, sink: str, *, limit: int, lease: timedelta, whole: bool = True) -> ClaimResult:
         """Take what is due for this sink, oldest first, and lease it; also say when the next one will be due.

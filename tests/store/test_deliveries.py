@@ -378,6 +378,32 @@ async def test_what_is_held_gets_a_fold(journal: Journal, queue: DeliveryQueue) 
     assert ([each.id for each in claimed.every], claimed.fold) == ([1, 2], "group:x")
 
 
+async def test_what_was_written_before_the_clock_was_set_back_is_due(journal: Journal, queue: DeliveryQueue) -> None:
+    await filled(journal, "slack", "slack")
+    await claimed_ids(queue, "slack", limit=1)
+    ahead = "UPDATE deliveries SET updated_at = updated_at + 3600000, next_attempt_at = next_attempt_at + 3600000"
+    await journal.call(lambda c: c.execute(ahead).rowcount)
+    assert await claimed_ids(queue, "slack") == []
+
+    await queue.heed_clock()
+    assert await claimed_ids(queue, "slack") == [2], "the other one is leased"
+
+    await journal.call(lambda c: c.execute(ahead).rowcount)
+    await queue.recover()
+    assert await claimed_ids(queue, "slack") == [1, 2]
+
+
+async def test_what_waits_for_its_time_waits_on_where_the_clock_is_right(
+    journal: Journal, queue: DeliveryQueue
+) -> None:
+    await filled(journal, "slack")
+    await settled(queue, "pending", error="HTTP 503", due=datetime.now(UTC) + 60 * MINUTE)
+
+    await queue.recover()
+
+    assert await claimed_ids(queue, "slack") == []
+
+
 @pytest.mark.parametrize(
     ("error", "fold", "sooner"), [("", "group:a", True), ("HTTP 503", "group:a", False), ("", "x", False)]
 )
