@@ -121,7 +121,8 @@ class KubernetesEventSink(Sink[KubernetesEventConfig]):
                 try:
                     self._api = await KubernetesApi.connect(self.config.kubeconfig)
                 except KubernetesSetupError as error:
-                    raise TemporaryError(plain.one_line(str(error))) from error
+                    option = "" if self.config.kubeconfig else "; for this sink set its option kubeconfig"
+                    raise TemporaryError(plain.one_line(str(error)) + option) from error
             return self._api
 
 

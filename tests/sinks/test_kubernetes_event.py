@@ -243,3 +243,14 @@ def test_one_notification_for_many_says_how_many() -> None:
 
 def test_the_event_is_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(event(samples.hostile())))["kind"] == "Event"
+
+
+async def test_where_no_kubeconfig_is_found_the_sinks_own_option_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+    with pytest.raises(TemporaryError, match="for this sink set its option kubeconfig"):
+        await KubernetesEventSink(KubernetesEventConfig(name="events")).send(samples.notification())
