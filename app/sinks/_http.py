@@ -35,7 +35,8 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 TEMPORARY_STATUS: Final = frozenset({408, 425, 429})
-_READ_LIMIT: Final = 65_536
+# A page of Jira's projects is the longest answer that anybody wants.
+_READ_LIMIT: Final = 262_144
 # An answer that has its status has its outcome: the rest of it is worth a moment, not the whole timeout.
 _READ_SECONDS: Final = 1.0
 _LEAST_PART: Final = 8

@@ -24,7 +24,7 @@ from app.sinks import _text
 from app.sinks._attachment import NAME, attachment
 from app.sinks._http import JSON_TYPE, NO_HEADERS, Answer, Failure, HttpSink, HttpSinkConfig
 from app.sinks._secrets import HeaderSecret
-from app.sinks.base import Pace, PermanentError, Rendering
+from app.sinks.base import Pace, PermanentError, Rendering, TemporaryError
 
 TEXT_LIMIT: Final = 16_383
 """Characters of a post: `PostMessageMaxRunesV2` in the server's public/model/post.go."""
@@ -178,8 +178,10 @@ class MattermostSink(HttpSink[MattermostConfig]):
 def channel_id(found: Any, name: str) -> str:
     """Return the id of the channel in an answer, or of the one with this name in a list of them.
 
-    Raises `PermanentError` if it is not there.
+    Raises `PermanentError` if it is not there, `TemporaryError` if the answer cannot be read.
     """
+    if found is None:
+        raise TemporaryError("the answer about the channel did not come whole, or is not Mattermost's")
     channels = found if isinstance(found, list) else [found]
     for channel in channels:
         if isinstance(channel, dict) and channel.get("name", name) == name and isinstance(channel.get("id"), str):

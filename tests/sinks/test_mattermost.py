@@ -126,7 +126,7 @@ async def test_an_unknown_channel_is_refused_with_advice(mattermost: HttpReceive
         await sent(mattermost, samples.image(), channel="nowhere")
 
 
-@pytest.mark.parametrize("found", [[], [{"id": "x", "name": "other"}], {}, None, "x"])
+@pytest.mark.parametrize("found", [[], [{"id": "x", "name": "other"}], {}, "x"])
 def test_a_search_that_finds_nothing_is_refused(found: Any) -> None:
     with pytest.raises(PermanentError, match="no channel 'alerts'"):
         channel_id(found, "alerts")
@@ -258,3 +258,11 @@ async def test_a_channel_that_is_named_by_its_id_is_posted_to_again_after_a_refu
         await sink.aclose()
 
     assert [request.path for request in receiver.requests] == ["/api/v4/posts"] * 2
+
+
+async def test_an_answer_about_the_channel_that_is_not_whole_is_asked_for_again() -> None:
+    with http_receiver(lambda _: httpx.Response(200, text='{"id": "ccc')) as receiver:
+        sink = MattermostSink(config(url=receiver.url))
+        with pytest.raises(TemporaryError, match="did not come whole"):
+            await sink.send(samples.image())
+        await sink.aclose()
