@@ -25,11 +25,13 @@ class Lanes:
         self._pace = pace
         self._span = timedelta(seconds=pace.seconds) if pace else NOW
         self._sent: dict[str, deque[datetime]] = {}
-        self._held: dict[str, datetime] = {}
+        self._held: dict[str, tuple[datetime, timedelta]] = {}
 
     def wait(self, lane: str, now: datetime) -> timedelta:
         """Return how long the lane's next message has to wait; zero if it need not."""
-        return max(self._held.get(lane, now) - now, self._wait_for_pace(lane, now), NOW)
+        since, asked = self._held.get(lane, (now, NOW))
+        held = asked - (now - since) if now >= since else NOW
+        return max(held, self._wait_for_pace(lane, now), NOW)
 
     def sent(self, lane: str, now: datetime) -> None:
         """Count a message, whatever became of it."""
@@ -37,9 +39,9 @@ class Lanes:
             self._sent.setdefault(lane, deque(maxlen=self._pace.messages)).append(now)
             self._forget(now)
 
-    def hold(self, lane: str, until: datetime) -> None:
-        """Send nothing in this lane until then: its receiver asked for it."""
-        self._held[lane] = until
+    def hold(self, lane: str, now: datetime, asked: timedelta) -> None:
+        """Send nothing in this lane for so long: its receiver asked for it. A clock that is set back ends that."""
+        self._held[lane] = now, asked
 
     def _wait_for_pace(self, lane: str, now: datetime) -> timedelta:
         sent = self._sent.get(lane)

@@ -131,7 +131,7 @@ class Worker:
             self._has_begun = True
         await self._recording.record()
         now = self._terms.clock()
-        if self._paused_until and now < self._paused_until:
+        if self._paused_until and now < self._paused_until <= now + self._longest_pause:
             return self._paused_until
         size = 1 if self._failures else await digest_size(self._queue, self.name, self.sink.pace)
         limit = size or self._terms.batch
@@ -142,6 +142,11 @@ class Worker:
         plan = await self._planner.plan(claimed.deliveries, backlog=backlog)
         await self._recording.record(plan.settlements, plan.memories)
         return await self._send_in_order(plan.steps, now)
+
+    @property
+    def _longest_pause(self) -> timedelta:
+        """What no pause exceeds, unless the clock was set back meanwhile: then that one is over."""
+        return max(LONGEST_PAUSE, self._terms.policy.retry_after_cap)
 
     async def _send_in_order(self, steps: Sequence[Step], claimed_at: datetime) -> datetime:
         """Send what the lanes and the lease allow, give back the rest; return when to look again."""
@@ -211,7 +216,8 @@ class Worker:
     def _lanes_aside(self) -> dict[str, datetime]:
         """Return the lanes whose deliveries went back, and until when."""
         now = self._terms.clock()
-        self._aside_until = {lane: until for lane, until in self._aside_until.items() if until > now}
+        longest = now + self._longest_pause
+        self._aside_until = {lane: until for lane, until in self._aside_until.items() if now < until <= longest}
         return self._aside_until
 
     async def _attempt(self, step: Step, budget: timedelta) -> bool:
@@ -254,7 +260,7 @@ class Worker:
             return
         asked = asked_wait(failure, policy)
         if asked and self.sink.pace:
-            self._lanes.hold(lane, now + asked)
+            self._lanes.hold(lane, now, asked)
             return
         self._failures += 1
         wait = min(policy.longest(self._failures), LONGEST_PAUSE) * self._terms.random()

@@ -236,6 +236,21 @@ async def test_what_goes_back_is_sent_before_what_came_in_the_meantime(
     assert sink.sent == [second, third]
 
 
+async def test_a_clock_that_is_set_back_ends_a_pause(
+    queue: MemoryQueue, clock: Clock, sink: RecordingSink, run: Run
+) -> None:
+    clock.advance(hours=2)
+    (first,) = queue.add("a")
+    sink.fail([first], TemporaryError("down"))
+    dispatcher = run(sink)
+    await queue.until(lambda: queue.rows[first].error == "down")
+
+    clock.advance(hours=-2)
+    (second,) = queue.add("a")
+    dispatcher.wake(["a"])
+    await queue.until(lambda: queue.rows[second].state == "delivered")
+
+
 async def test_a_pause_is_bounded(queue: MemoryQueue, clock: Clock, sink: RecordingSink, run: Run) -> None:
     ids = queue.add("a", 12)
     sink.fail(ids, *[TemporaryError("down")] * 12)

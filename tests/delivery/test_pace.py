@@ -38,7 +38,7 @@ def test_a_lane_waits_for_itself_alone() -> None:
 
 def test_a_lane_that_is_held_waits_until_then() -> None:
     lanes = Lanes(Pace(1, 1.0))
-    lanes.hold("#a", START + 30 * SECOND)
+    lanes.hold("#a", START, 30 * SECOND)
 
     assert lanes.wait("#a", START + 10 * SECOND) == 20 * SECOND
     assert lanes.wait("#a", START + 31 * SECOND) == NOW
@@ -69,3 +69,11 @@ def test_in_no_span_are_there_more_than_the_receiver_takes(messages: int, pauses
         sent.append(now)
 
     assert all(later - first >= SECOND for first, later in zip(sent, sent[messages:], strict=False))
+
+
+def test_a_clock_that_is_set_back_ends_what_a_receiver_asked_for() -> None:
+    lanes = Lanes(None)
+    lanes.hold("#a", START, 30 * SECOND)
+
+    assert lanes.wait("#a", START + 10 * SECOND) == 20 * SECOND
+    assert lanes.wait("#a", START - 3600 * SECOND) == 0 * SECOND
