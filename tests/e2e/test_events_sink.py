@@ -132,11 +132,15 @@ async def test_a_namespace_that_is_gone_is_said(account: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory, cluster: ControlPlane, account: Path) -> Iterator[Auditor]:
+def program(
+    tmp_path_factory: pytest.TempPathFactory, cluster: ControlPlane, namespace: str, account: Path
+) -> Iterator[Auditor]:
+    cluster.kubectl("label", "namespace", namespace, "witnessed=events")
     with Auditor(tmp_path_factory.mktemp("events"), PLAYBOOKS % account) as running:
-        webhook = running.webhook("events")
-        webhook.register(cluster)
+        webhook = running.webhook("events", namespace_labels={"witnessed": "events"})
+        webhook.register(cluster, namespace=namespace)
         yield running
+        cluster.kubectl("delete", "validatingwebhookconfiguration", webhook.full_name)
 
 
 def test_the_programs_own_events_are_seen_and_told_no_further(
