@@ -279,7 +279,8 @@ class SlackSink(ThreadedSink[SlackConfig]):
                 await api.attach(files, posted, thread)
         except (SinkError, TimeoutError) as error:
             code = error.code if isinstance(error, SlackRefusedError) else ""
-            _log.warning("slack_files_not_attached", sink=self.config.name, reason=str(error))
+            reason = str(error) or "they took longer than timeout_seconds leaves after the message"
+            _log.warning("slack_files_not_attached", sink=self.config.name, reason=reason)
             note = _files_note(code)
             self._without_files = (note, self._clock() + FILES_AGAIN) if code in _FILES_REFUSED else None
             await self._amend(api, posted, draft(self._linked(notification), 0, note).body)
@@ -289,7 +290,8 @@ class SlackSink(ThreadedSink[SlackConfig]):
             async with asyncio.timeout(_AMEND_SECONDS):
                 await api.update(posted, body)
         except (SinkError, TimeoutError) as error:
-            _log.warning("slack_message_not_amended", sink=self.config.name, reason=str(error))
+            reason = str(error) or f"no answer within {_AMEND_SECONDS:g} s"
+            _log.warning("slack_message_not_amended", sink=self.config.name, reason=reason)
 
     @override
     async def summarise(self, summary: Summary, reference: str) -> str:

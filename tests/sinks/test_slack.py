@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import structlog
 from pydantic import ValidationError
 
 from app.core.change import FieldChange, Resource
@@ -373,9 +374,10 @@ async def test_a_file_that_takes_too_long_is_told_within_the_time_of_the_attempt
     slack.instead[call] = None
     slack.instead["chat.update"] = httpx.Response(200, json={"ok": True})
 
-    async with asyncio.timeout(4):
+    with structlog.testing.capture_logs() as logged:
         await sent(sink_of(slack, timeout_seconds=0.5), samples.failed_job())
 
+    assert [each["reason"] for each in logged] == ["they took longer than timeout_seconds leaves after the message"]
     assert slack.calls.count("chat.postMessage") == 1
     assert slack.calls[-1] == "chat.update"
 
