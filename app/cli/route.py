@@ -13,7 +13,7 @@ from app.cli.failures import FAILED, USAGE, complain, told
 from app.cli.output import DataDirOption, OutputOption, console, print_documents
 from app.cli.route_output import Messages, document, findings_of, renderables, told_sinks
 from app.cli.route_subject import Case, Circumstances, SubjectError, case_of, read_subject
-from app.config.file import load
+from app.config.file import load_usable
 from app.config.model import Config
 from app.core.facts import NamespaceLabels, unknown_namespaces
 from app.core.finding import Notification
@@ -77,7 +77,10 @@ def try_out(
         if path is None:
             complain("no configuration file: name one with --config, or set KUBEWITNESS_CONFIG")
             raise typer.Exit(USAGE)
-        loaded = load(path, environment())
+        reading = load_usable(path, environment())
+        for each in reading.left_out:
+            complain(f"left out: {each}")
+        loaded = reading.config
         _check_sink(sink, loaded)
         try:
             subject = read_subject(target, data_dir)

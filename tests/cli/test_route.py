@@ -348,3 +348,16 @@ def test_nothing_is_written(config: Path, tmp_path: Path) -> None:
     route(IMAGE, config, "--render", "--data-dir", tmp_path / "data")
 
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_sink_that_the_server_would_leave_out_is_told_and_the_others_are_explained(tmp_path: Path) -> None:
+    broken = '- webhook_sink: {name: broken, url: "{{ env.NOT_SET }}"}\n'
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG.replace("globalConfig", f"{broken}globalConfig"))
+
+    result = route(IMAGE, path)
+
+    assert result.exit_code == 0
+    assert "config.yaml:17:37: sinksConfig[4].webhook_sink.url" in result.stderr
+    assert "the environment variable NOT_SET is not set" in result.stderr
+    assert lines(result)[-1] == "1 sink would be told: owned"
