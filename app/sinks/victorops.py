@@ -69,7 +69,7 @@ def alert(notification: Notification) -> dict[str, Any]:
     entry, finding = notification.entry, notification.finding
     return {
         "message_type": _message_type(notification),
-        "entity_id": f"kubewitness/{entry.resource.uid or subject(notification)}",
+        "entity_id": f"kubewitness/{entry.resource.uid or f'{source(notification)}/{subject(notification)}'}",
         "entity_display_name": summary(notification, TITLE_LIMIT),
         "state_message": message(notification, PLAIN, TEXT_LIMIT),
         "state_start_time": int(datetime.fromisoformat(entry.at).timestamp()),
