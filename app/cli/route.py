@@ -78,8 +78,8 @@ def try_out(
             complain("no configuration file: name one with --config, or set KUBEWITNESS_CONFIG")
             raise typer.Exit(USAGE)
         reading = load_usable(path, environment())
-        for each in reading.left_out:
-            complain(f"left out: {each}")
+        for left_out in reading.left_out:
+            complain(f"left out: {left_out}")
         loaded = reading.config
         _check_sink(sink, loaded)
         try:
