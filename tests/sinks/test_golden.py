@@ -18,6 +18,7 @@ from app.sinks.registry import SINKS, build
 from tests.sinks import samples
 
 GOLDEN = Path(__file__).parent / "golden"
+FIRST_LINES, LAST_LINES = 80, 40
 NOTIFICATIONS = {
     "image": samples.image,
     "many-fields": samples.many_fields,
@@ -41,12 +42,22 @@ def rendered(key: str, notification: Notification, folder: Path) -> tuple[str, s
     return json.dumps(rendering, indent=2, ensure_ascii=False) + "\n", "json"
 
 
+def excerpt(text: str) -> str:
+    """Return what a person reads of a long text: its beginning, its end, and how much lies between."""
+    lines = text.splitlines(keepends=True)
+    between = len(lines) - FIRST_LINES - LAST_LINES
+    if between <= 0:
+        return text
+    return "".join([*lines[:FIRST_LINES], f"({between} lines)\n", *lines[-LAST_LINES:]])
+
+
 @pytest.mark.parametrize("name", NOTIFICATIONS)
 @pytest.mark.parametrize("key", SINKS)
 def test_what_is_sent_is_what_the_file_shows(
     key: str, name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    text, suffix = rendered(key, NOTIFICATIONS[name](), tmp_path)
+    whole, suffix = rendered(key, NOTIFICATIONS[name](), tmp_path)
+    text = excerpt(whole)
     file = GOLDEN / key.removesuffix("_sink") / f"{name}.{suffix}"
     if request.config.getoption("--write-golden"):
         file.parent.mkdir(parents=True, exist_ok=True)
