@@ -107,6 +107,15 @@ class Failure(NamedTuple):
     advice: str = ""
 
 
+def below(address: Secret[HttpUrl] | HttpUrl | str, path: str) -> str:
+    """Return the URL of a path of the receiver, whether its address ends in a slash, in the path itself, or in neither.
+
+    An address may have a path of its own, as behind a proxy.
+    """
+    text = str(address.get_secret_value() if isinstance(address, Secret) else address).rstrip("/")
+    return text if text.endswith(f"/{path}") else f"{text}/{path}"
+
+
 def utc_now() -> datetime:
     """Return the present moment in UTC."""
     return datetime.now(UTC)

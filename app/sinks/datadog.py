@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from app.core import text as plain
 from app.core.finding import Notification, Severity
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, below
 from app.sinks._markdown import ZERO_WIDTH, inert
 from app.sinks._subject import is_failure, subject
 from app.sinks._text import PLAIN, message
@@ -75,7 +75,7 @@ class DatadogSink(HttpSink[DatadogConfig]):
     @override
     async def send(self, notification: Notification) -> None:
         headers = {"DD-API-KEY": self.config.api_key.get_secret_value()}
-        await self.post_json(f"{self.config.api_url}api/v1/events", self.render(notification), headers)
+        await self.post_json(below(self.config.api_url, "api/v1/events"), self.render(notification), headers)
 
     @override
     def failure(self, answer: Answer) -> Failure | None:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from app.core import text as plain
 from app.core.finding import Notification
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, below
 from app.sinks._secrets import HeaderSecret
 from app.sinks._text import HTML, message
 from app.sinks.base import Rendering
@@ -51,9 +51,8 @@ class GrafanaSink(HttpSink[GrafanaConfig]):
 
     @override
     async def send(self, notification: Notification) -> None:
-        address = str(self.config.url.get_secret_value()).rstrip("/")
         headers = {"Authorization": f"Bearer {self.config.token.get_secret_value()}"}
-        await self.post_json(f"{address}/api/annotations", annotation(notification, self.config), headers)
+        await self.post_json(below(self.config.url, "api/annotations"), annotation(notification, self.config), headers)
 
     @override
     def failure(self, answer: Answer) -> Failure | None:

@@ -19,7 +19,7 @@ from typing_extensions import override
 from app.core.finding import Notification, Severity
 from app.sinks import _cards
 from app.sinks._cards import Part
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization, below
 from app.sinks._secrets import Password
 from app.sinks._subject import is_failure, source, subject, summary
 from app.sinks.base import PermanentError, Rendering, TemporaryError
@@ -133,7 +133,7 @@ class JiraSink(HttpSink[JiraConfig]):
         )
 
     async def _get(self, path: str, **query: str) -> dict[str, Any]:
-        url = f"{self.config.url}{API}/{path}?{urlencode(query)}"
+        url = below(self.config.url, f"{API}/{path}?{urlencode(query)}")
         found = (await self.call("GET", url, b"", self._headers)).json
         if not isinstance(found, dict):
             # To take it for "there is none" would open a second issue.
@@ -141,7 +141,7 @@ class JiraSink(HttpSink[JiraConfig]):
         return found
 
     async def _post(self, path: str, document: dict[str, Any]) -> None:
-        await self.post_json(f"{self.config.url}{API}/{path}", document, self._headers)
+        await self.post_json(below(self.config.url, f"{API}/{path}"), document, self._headers)
 
     @property
     def _headers(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from app.core import text as plain
 from app.core.finding import Notification
 from app.sinks._bounded import bounded
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization, below
 from app.sinks._secrets import Password
 from app.sinks._text import PLAIN, message
 from app.sinks.base import Rendering
@@ -78,9 +78,7 @@ class LokiSink(HttpSink[LokiConfig]):
 
     @override
     async def send(self, notification: Notification) -> None:
-        address = str(self.config.url.get_secret_value()).rstrip("/")
-        target = address if address.endswith(PUSH) else f"{address}/{PUSH}"
-        await self.post_json(target, push(notification, self.config), self._headers())
+        await self.post_json(below(self.config.url, PUSH), push(notification, self.config), self._headers())
 
     def _headers(self) -> dict[str, str]:
         headers = {"X-Scope-OrgID": self.config.tenant_id} if self.config.tenant_id else {}

@@ -22,7 +22,7 @@ from app.core.finding import Notification
 from app.sinks import _markdown as markdown
 from app.sinks import _text
 from app.sinks._attachment import NAME, attachment
-from app.sinks._http import JSON_TYPE, NO_HEADERS, Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import JSON_TYPE, NO_HEADERS, Answer, Failure, HttpSink, HttpSinkConfig, below
 from app.sinks._secrets import HeaderSecret
 from app.sinks.base import Pace, PermanentError, Rendering, TemporaryError
 
@@ -160,7 +160,7 @@ class MattermostSink(HttpSink[MattermostConfig]):
     ) -> Answer:
         assert self.config.token  # noqa: S101  for the type: the options were checked
         authorization = {"Authorization": f"Bearer {self.config.token.get_secret_value()}"}
-        url = f"{str(self.config.url).rstrip('/')}/api/v4/{path}"
+        url = below(str(self.config.url), f"api/v4/{path}")
         return await self.call(method, url, content, {**headers, **authorization})
 
     @override

@@ -15,7 +15,7 @@ from typing_extensions import override
 from app.core import text as plain
 from app.core.finding import Notification, Severity
 from app.core.templates import compile_template
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, below
 from app.sinks._override import overridden
 from app.sinks._secrets import HeaderSecret
 from app.sinks._subject import is_failure, source, subject, summary
@@ -80,8 +80,7 @@ class OpsgenieSink(HttpSink[OpsgenieConfig]):
     @override
     async def send(self, notification: Notification) -> None:
         headers = {"Authorization": f"GenieKey {self.config.api_key.get_secret_value()}"}
-        address = str(self.config.host).rstrip("/")
-        await self.post_json(f"{address}/v2/alerts", alert(notification, self.config), headers)
+        await self.post_json(below(self.config.host, "v2/alerts"), alert(notification, self.config), headers)
 
     @override
     def failure(self, answer: Answer) -> Failure | None:

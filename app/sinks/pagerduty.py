@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, HttpUrl, SecretStr
 from typing_extensions import override
 
 from app.core.finding import Notification, Severity
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, below
 from app.sinks._subject import is_failure, source, subject, summary
 from app.sinks._text import PLAIN, message
 from app.sinks.base import Rendering
@@ -73,7 +73,7 @@ class PagerdutySink(HttpSink[PagerdutyConfig]):
         path = "v2/enqueue" if is_failure(notification) else "v2/change/enqueue"
         event = alert(notification) if is_failure(notification) else change_event(notification)
         await self.post_json(
-            f"{self.config.api_url}{path}", {"routing_key": self.config.api_key.get_secret_value(), **event}
+            below(self.config.api_url, path), {"routing_key": self.config.api_key.get_secret_value(), **event}
         )
 
     @override

@@ -16,7 +16,7 @@ from typing_extensions import override
 from app.core.finding import Notification
 from app.sinks import _markdown as markdown
 from app.sinks import _text
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, below
 from app.sinks._secrets import HeaderSecret
 from app.sinks.base import Pace, Rendering
 
@@ -70,7 +70,7 @@ class RocketchatSink(HttpSink[RocketchatConfig]):
 
     @override
     async def send(self, notification: Notification) -> None:
-        url = f"{str(self.config.server_url).rstrip('/')}/api/v1/chat.postMessage"
+        url = below(self.config.server_url, "api/v1/chat.postMessage")
         headers = {"X-User-Id": self.config.user_id, "X-Auth-Token": self.config.token.get_secret_value()}
         await self.post_json(url, self.render(notification), headers)
 

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, HttpUrl
 from typing_extensions import override
 
 from app.core.finding import Notification, Severity
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization, below
 from app.sinks._secrets import Password
 from app.sinks._subject import subject, summary
 from app.sinks._text import PLAIN, message
@@ -92,7 +92,7 @@ class ServicenowSink(HttpSink[ServicenowConfig]):
     @property
     def _table(self) -> str:
         address = self.config.api_url or f"https://{self.config.instance}.service-now.com"
-        return f"{str(address).rstrip('/')}/api/now/table/incident"
+        return below(address, "api/now/table/incident")
 
     @property
     def _headers(self) -> dict[str, str]:

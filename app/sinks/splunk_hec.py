@@ -16,7 +16,7 @@ from typing_extensions import override
 from app.core import text as plain
 from app.core.finding import Notification
 from app.sinks._bounded import bounded
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, below
 from app.sinks.base import Rendering
 
 EVENT_LIMIT: Final = 900_000
@@ -73,9 +73,7 @@ class SplunkHecSink(HttpSink[SplunkHecConfig]):
         headers = {"Authorization": f"Splunk {self.config.token.get_secret_value()}"}
         if self.config.channel is not None:
             headers["X-Splunk-Request-Channel"] = str(self.config.channel)
-        address = str(self.config.url.get_secret_value()).rstrip("/")
-        target = address if address.endswith(COLLECTOR) else f"{address}/{COLLECTOR}"
-        await self.post_json(target, event(notification, self.config), headers)
+        await self.post_json(below(self.config.url, COLLECTOR), event(notification, self.config), headers)
 
     @override
     def failure(self, answer: Answer) -> Failure | None:

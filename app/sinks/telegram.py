@@ -15,7 +15,7 @@ from app.core.finding import Notification
 from app.sinks import _text
 from app.sinks._attachment import NAME, FormPart, has_files, multipart
 from app.sinks._ends import with_last_lines
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, below
 from app.sinks._markdown import inert
 from app.sinks.base import Pace, Rendering
 
@@ -132,8 +132,7 @@ class TelegramSink(HttpSink[TelegramConfig]):
         return found._replace(retry_after=pause, reason=_description(said), advice=_advice(_description(said)))
 
     def _url(self, method: str) -> str:
-        base = str(self.config.api_url).rstrip("/")
-        return f"{base}/bot{self.config.bot_token.get_secret_value()}/{method}"
+        return below(self.config.api_url, f"bot{self.config.bot_token.get_secret_value()}/{method}")
 
 
 def shown(markup: str) -> int:

@@ -16,7 +16,7 @@ from app.core.finding import Notification
 from app.sinks import _markdown as markdown
 from app.sinks import _text
 from app.sinks._attachment import NAME, FormPart, attachment, multipart
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, below
 from app.sinks._override import Override, overridden
 from app.sinks._secrets import HeaderSecret
 from app.sinks.base import PermanentError, Rendering
@@ -88,7 +88,7 @@ class WebexSink(HttpSink[WebexConfig]):
         room = self._room(notification)
         if room is None:
             raise PermanentError("room_id_override has no value here, and send_to_default_if_missing is false")
-        url = f"{str(self.config.api_url).rstrip('/')}/v1/messages"
+        url = below(self.config.api_url, "v1/messages")
         headers = {"Authorization": f"Bearer {self.config.bot_access_token.get_secret_value()}"}
         text = message(notification)
         file = await asyncio.to_thread(self._file, notification)

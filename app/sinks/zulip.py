@@ -18,7 +18,7 @@ from app.core.finding import Notification
 from app.sinks import _markdown as markdown
 from app.sinks import _text
 from app.sinks._attachment import NAME, FormPart, has_files, multipart, with_files
-from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization
+from app.sinks._http import Answer, Failure, HttpSink, HttpSinkConfig, basic_authorization, below
 from app.sinks._override import Override, overridden
 from app.sinks._secrets import HeaderSecret
 from app.sinks.base import Pace, Rendering
@@ -106,7 +106,7 @@ class ZulipSink(HttpSink[ZulipConfig]):
 
     async def _api(self, path: str, content: bytes, headers: dict[str, str]) -> Answer:
         authorization = {"Authorization": basic_authorization(self.config.bot_email, self.config.bot_api_key)}
-        url = f"{str(self.config.api_url).rstrip('/')}/api/v1/{path}"
+        url = below(self.config.api_url, f"api/v1/{path}")
         return await self.post(url, content, {**headers, **authorization})
 
     def topic(self, notification: Notification) -> str:

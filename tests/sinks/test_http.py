@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import HttpUrl, Secret
 from typing_extensions import override
 
-from app.sinks._http import retry_after, tls_context
+from app.sinks._http import below, retry_after, tls_context
 from app.sinks.base import PermanentError, SinkSetupError, TemporaryError
 from app.sinks.webhook import WebhookConfig, WebhookSink
 from tests.sinks import samples
@@ -139,3 +140,21 @@ def test_certificates_are_checked_unless_people_say_otherwise() -> None:
 
     assert tls_context(config()) is True
     assert tls_context(config(verify_tls=False)) is False
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://proxy.example/dd",
+        "https://proxy.example/dd/",
+        "https://proxy.example/dd/api/v1/events",
+        HttpUrl("https://proxy.example/dd"),
+        Secret[HttpUrl](HttpUrl("https://proxy.example/dd/")),
+    ],
+)
+def test_a_path_is_below_the_address_however_that_ends(address: Any) -> None:
+    assert below(address, "api/v1/events") == "https://proxy.example/dd/api/v1/events"
+
+
+def test_a_path_is_not_taken_for_the_end_of_another_word() -> None:
+    assert below("https://proxy.example/shop-api", "api") == "https://proxy.example/shop-api/api"
