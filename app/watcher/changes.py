@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -63,8 +64,15 @@ def in_journal(path: Path) -> RecentChanges:
     return recent
 
 
-def of_server(url: str, *, timeout_seconds: float = _SECONDS) -> RecentChanges:
-    """Ask the API of the server whose console is at `url`, and wait no longer than that in all."""
+def _no_token() -> str:
+    return ""
+
+
+def of_server(url: str, *, token: Callable[[], str] = _no_token, timeout_seconds: float = _SECONDS) -> RecentChanges:
+    """Ask the API of the server whose console is at `url`, and wait no longer than that in all.
+
+    `token` gives what the console wants to be shown at this moment; nothing is shown where it is empty.
+    """
     # Made once: reading the public authorities takes longer than to ask.
     verify = ssl.create_default_context() if url.startswith("https:") else False
 
@@ -72,12 +80,15 @@ def of_server(url: str, *, timeout_seconds: float = _SECONDS) -> RecentChanges:
         asked = {"kind": kind, "namespace": namespace, "name": name, "dry_run": "false", "limit": str(_MOST)}
         asked |= {"since": _written(until - _SPAN), "until": _written(until)}
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        async with httpx.AsyncClient(trust_env=False, verify=verify, timeout=timeout_seconds) as client:
+        known = {"Authorization": f"Bearer {shown}"} if (shown := token()) else {}
+        async with httpx.AsyncClient(trust_env=False, verify=verify, timeout=timeout_seconds, headers=known) as client:
 
             async def page(cursor: str | None) -> tuple[Documents, str | None]:
                 try:
                     async with asyncio.timeout_at(deadline):
                         return await _ask(client, url, asked if cursor is None else asked | {"cursor": cursor})
+                except httpx.HTTPStatusError as error:
+                    raise LookupError(_refused(error.response.status_code)) from error
                 except (httpx.HTTPError, TimeoutError, *UNREADABLE) as error:
                     raise LookupError(f"the ledger at --ledger-url did not tell ({type(error).__name__})") from error
 
@@ -116,6 +127,12 @@ async def _ask(client: httpx.AsyncClient, url: str, asked: dict[str, str]) -> tu
     answer.raise_for_status()
     page = _pages.decode(answer.content)
     return page.items, page.next
+
+
+def _refused(status: int) -> str:
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return f"the ledger at --ledger-url wants its console's token, in --ledger-token-file (it answered {status})"
+    return f"the ledger at --ledger-url did not tell (it answered {status})"
 
 
 def _written(moment: datetime) -> str:

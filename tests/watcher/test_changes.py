@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.change import Resource
 from app.store.database import FILE_NAME
 from app.tls.files import ensure_dev_certificates
 from app.watcher.changes import RecentChanges, in_journal, of_server
+from app.web.access import guarded
 from app.web.server import listen, listener, stop
 from tests.builders import START, make_record
 from tests.core.recorded_jobs import entry
@@ -117,15 +119,23 @@ async def test_a_journal_that_cannot_be_read_is_said_to_be(tmp_path: Path, damag
 
 
 @asynccontextmanager
-async def console(data: Path) -> AsyncIterator[str]:
-    """The console of a server, on loopback."""
+async def console(data: Path, token: str = "") -> AsyncIterator[str]:
+    """The console of a server, on loopback; with a token, every client is another machine."""
     sock = listen("127.0.0.1", 0, "--console-port")
-    server: uvicorn.Server = listener(console_of(data))
+    app = guarded(console_of(data), lambda: token)
+    server: uvicorn.Server = listener(_seen_from_afar(app) if token else app)
     serving_task = asyncio.create_task(server.serve([sock]))
     try:
         yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
     finally:
         await stop(server, serving_task)  # type: ignore[arg-type]
+
+
+def _seen_from_afar(app: ASGIApp) -> ASGIApp:
+    async def moved(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "client": ("10.0.0.7", 1)}, receive, send)
+
+    return moved
 
 
 async def test_a_server_tells_what_its_journal_has(tmp_path: Path) -> None:
@@ -175,8 +185,6 @@ async def drips(exchange: Exchange) -> None:
 
 
 ODD: dict[str, Answer] = {
-    "an error": document({"items": []}, 500),
-    "a redirect": document({"items": []}, 302, location="http://127.0.0.1:1/"),
     "lost": lost,
     "slow": drips,
     "a page": says(b"<html>"),
@@ -197,6 +205,44 @@ async def test_a_server_that_does_not_tell_is_said_not_to(answer: Answer) -> Non
         with pytest.raises(LookupError, match=r"^the ledger at --ledger-url did not tell \(\w+\)$"):
             async with asyncio.timeout(5):
                 await of_server(server.url, timeout_seconds=0.2)(*ABOUT)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (500, "did not tell (it answered 500)"),
+        (302, "did not tell (it answered 302)"),
+        (401, "wants its console's token, in --ledger-token-file (it answered 401)"),
+        (403, "wants its console's token, in --ledger-token-file (it answered 403)"),
+    ],
+)
+async def test_a_server_that_refuses_is_told_with_what_it_answered(status: int, said: str) -> None:
+    async with serving(document({"items": []}, status, location="http://127.0.0.1:1/")) as server:
+        with pytest.raises(LookupError) as caught:
+            await of_server(server.url, token=lambda: "t0ken")(*ABOUT)
+
+    assert str(caught.value) == f"the ledger at --ledger-url {said}"
+
+
+async def test_a_server_is_shown_the_token_of_the_moment_or_none() -> None:
+    tokens = iter(["", "first", "second"])
+    async with serving() as server:
+        server.otherwise = document({"items": []})
+        recent = of_server(server.url, token=lambda: next(tokens))
+        for _ in range(3):
+            await recent(*ABOUT)
+
+    shown = [request.headers.get("authorization") for request in server.requests]
+    assert shown == [None, "Bearer first", "Bearer second"]
+
+
+async def test_the_token_opens_a_guarded_ledger(tmp_path: Path) -> None:
+    await write(tmp_path, changed(1))
+
+    async with console(tmp_path, token="t0ken") as url:
+        with pytest.raises(LookupError, match="--ledger-token-file"):
+            await of_server(url)(*ABOUT)
+        assert told(await of_server(url, token=lambda: "t0ken")(*ABOUT)) == ["1"]
 
 
 async def test_a_server_that_is_down_is_said_not_to_tell() -> None:
