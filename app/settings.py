@@ -15,6 +15,9 @@ from app.telemetry.logs import LogFormat
 
 PREFIX: Final = "KUBEWITNESS_"
 Port = Annotated[int, Field(ge=0, le=65535)]
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=253)]
+"""A name that Kubernetes takes for most objects: a DNS subdomain (RFC 1123)."""
+ServiceName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 
 
 class CommonSettings(BaseSettings):
@@ -69,6 +72,19 @@ class CommonSettings(BaseSettings):
     ledger_url: HttpUrl | None = Field(
         None, description="Console of the server whose ledger tells what changed before a failure."
     )
+    ledger_token_file: Path | None = Field(
+        None, description="Token that is shown to the console at --ledger-url, read anew when the file changes."
+    )
+
+    secret: ObjectName | Literal[""] = Field(
+        "",
+        description="Secret in its own namespace that all replicas share: key of the fingerprints, token of the "
+        "console, and with --tls-source secret the authority. What it lacks is made at the start.",
+    )
+    console_token_file: Path | None = Field(
+        None,
+        description="Token that others than this machine must show to the console; comes before that of --secret.",
+    )
 
     @property
     def retention_age(self) -> timedelta | None:
@@ -82,6 +98,28 @@ class Settings(CommonSettings):
     admission_host: str = Field("0.0.0.0", description="Address of the admission port (HTTPS).")  # noqa: S104
     admission_port: Port = Field(10250, description="Port that the API server calls; 10250 passes most firewalls.")
     tls_dir: Path = Field(Path("certs"), description="Folder with tls.crt and tls.key.")
+    tls_source: Literal["files", "secret"] = Field(
+        "files",
+        description="files serves what --tls-dir holds; secret signs its own, with the authority in --secret.",
+    )
+    tls_service: ServiceName = Field(
+        "kubewitness",
+        description="Service by which the API server calls: the name in certificates of --tls-source secret.",
+    )
+    webhook_configuration: ObjectName | Literal[""] = Field(
+        "",
+        description="ValidatingWebhookConfiguration whose caBundle must hold the authority of what is served; "
+        "with --tls-source secret it is kept so.",
+    )
+    tls_leaf_seconds: Annotated[int, Field(ge=30)] = Field(
+        86_400, description="Seconds that a certificate of --tls-source secret is valid; renewed when a third is left."
+    )
+    tls_authority_seconds: Annotated[int, Field(ge=60)] = Field(
+        31_536_000, description="Seconds that the authority in --secret is valid; replaced when a third is left."
+    )
+    tls_overlap_seconds: Annotated[int, Field(ge=1)] = Field(
+        60, description="Seconds that API servers are given to learn of a new authority before it signs."
+    )
     drain_seconds: Annotated[float, Field(ge=0)] = Field(
         15.0, description="How long to go on serving after SIGTERM, while the API server learns that we leave."
     )
