@@ -17,6 +17,7 @@ from app.audit.failed_jobs import FailureRules, job_facts
 from app.bootstrap.backbone import Backbone
 from app.bootstrap.process import Background, every
 from app.config.model import Config
+from app.config.token_file import TokenFile
 from app.core import claims
 from app.core.actions import JobEnricher
 from app.core.claims import Record
@@ -210,8 +211,10 @@ class WatcherParts:
         return rules.playbooks.wanted_enrichers(job_facts(document, rules.redactor))
 
     def _changes(self) -> RecentChanges:
-        url = self._settings.ledger_url
-        return of_server(str(url)) if url else in_journal(self._backbone.journal.path)
+        url, path = self._settings.ledger_url, self._settings.ledger_token_file
+        if url is None:
+            return in_journal(self._backbone.journal.path)
+        return of_server(str(url), token=TokenFile(path)) if path else of_server(str(url))
 
     def _limits(self) -> LogLimits:
         return LogLimits(lines=self._settings.log_lines, limit_bytes=self._settings.log_bytes)
