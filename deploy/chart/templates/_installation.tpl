@@ -1,0 +1,50 @@
+{{/* What is derived from several values. */}}
+
+{{/* The configuration file: the sections that are written, to the letter. */}}
+{{- define "auditor.config" -}}
+{{- range $section := list "customPlaybooks" "sinksConfig" "record" "globalConfig" }}
+{{- $content := get $.Values $section }}
+{{- if not (kindIs "invalid" $content) }}
+{{ toYaml (dict $section $content) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The Secret with the server's certificate, where the program does not make it; empty where it does. */}}
+{{- define "auditor.tlsSecretName" -}}
+{{- if eq .Values.certificates.mode "provided" -}}
+{{- .Values.certificates.provided.secretName -}}
+{{- else if eq .Values.certificates.mode "certManager" -}}
+{{- include "auditor.fullname" . }}-tls
+{{- end -}}
+{{- end -}}
+
+{{/* "true" where the server watches Jobs, too. */}}
+{{- define "auditor.isEmbedded" -}}
+{{- if and .Values.watcher.enabled (not .Values.watcher.separate) }}true{{ end -}}
+{{- end -}}
+
+{{/* "true" where a Pod of its own watches Jobs. */}}
+{{- define "auditor.isSeparate" -}}
+{{- if and .Values.watcher.enabled .Values.watcher.separate }}true{{ end -}}
+{{- end -}}
+
+{{/* "true" where `helm test` can see what it changes: the update of a ConfigMap in a namespace that is not left out. */}}
+{{- define "auditor.isTestable" -}}
+{{- if ne .Values.tests.namespace .Release.Namespace -}}
+{{- range fromYamlArray (include "auditor.rules" .) -}}
+{{- $group := or (has "" .apiGroups) (has "*" .apiGroups) -}}
+{{- $resource := or (has "configmaps" .resources) (has "*" .resources) (has "*/*" .resources) -}}
+{{- $operation := or (has "UPDATE" .operations) (has "*" .operations) -}}
+{{- if and $group $resource $operation }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The bytes of a size such as 5GiB or 8Gi, as a float; 0 where it is none. */}}
+{{- define "auditor.bytes" -}}
+{{- $text := include "auditor.text" . | lower | nospace -}}
+{{- $factors := dict "" 1 "k" 1e3 "m" 1e6 "g" 1e9 "t" 1e12 "p" 1e15 "ki" 1024 "mi" 1048576 "gi" 1073741824 "ti" 1099511627776 "pi" 1125899906842624 -}}
+{{- $factor := get $factors (regexFind "[a-z]*$" $text | trimSuffix "b") | default 0 -}}
+{{- mulf (regexFind "^[0-9.]+" $text | default "0" | float64) $factor -}}
+{{- end -}}
