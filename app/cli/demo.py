@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from importlib import resources
@@ -22,7 +22,8 @@ from rich.text import Text
 from app.cli import demo_cluster
 from app.cli.controlplane import ControlPlaneError
 from app.cli.failures import FAILED, complain, told
-from app.cli.output import console, deliveries_table, entries_table
+from app.cli.output import deliveries_table, entries_table
+from app.cli.steps import Steps
 from app.core.change import Entry
 from app.settings import Settings, kubebuilder_assets
 from app.store.deliveries import list_deliveries
@@ -35,40 +36,6 @@ _entry: Final = msgspec.json.Decoder(Entry)
 
 class DemoError(Exception):
     """A step of the demo did not do what it should; the message says what happened."""
-
-
-class _Steps:
-    """Prints a line per step, with its outcome when it is done."""
-
-    def __init__(self, total: int) -> None:
-        self._console = console()
-        self._total = total
-        self._done = 0
-
-    @property
-    def width(self) -> int:
-        """Columns of the terminal."""
-        return self._console.width
-
-    async def step(self, what: str, work: Callable[[], Awaitable[str]]) -> None:
-        """Do one step; raises what it raises, after saying which step failed."""
-        self._done += 1
-        begin = f"[{self._done}/{self._total}] {what}"
-        if self._console.is_terminal:
-            self._console.print(Text(begin + " ..."), end="\r")
-        try:
-            outcome = await work()
-        except BaseException:
-            self._console.print(Text.assemble(begin, ": ", ("failed", "bold red")))
-            raise
-        self._console.print(Text.assemble(begin, ": ", (outcome, "green")))
-
-    def show(self, *parts: Any) -> None:
-        """Print what was found."""
-        self._console.print()
-        for part in parts:
-            # What is to be copied into a shell must not be broken into lines.
-            self._console.print(part, soft_wrap=isinstance(part, Text) or None)
 
 
 def demo(
@@ -102,14 +69,14 @@ def _explained() -> Iterator[None]:
 async def _demo(directory: Path, once: bool, ports: tuple[int, int]) -> int:
     """Go through the steps; leave the server running unless `once`."""
     assets = kubebuilder_assets()
-    steps = _Steps(5 if assets is None else 6)
+    steps = Steps(5 if assets is None else 6)
     settings = _settings(directory, ports)
     with ExitStack() as afterwards:
         return await _run(steps, settings, directory, assets, once, afterwards)
 
 
 async def _run(
-    steps: _Steps, settings: Settings, directory: Path, assets: Path | None, once: bool, afterwards: ExitStack
+    steps: Steps, settings: Settings, directory: Path, assets: Path | None, once: bool, afterwards: ExitStack
 ) -> int:
     auditor = await _start(steps, settings)
     try:
@@ -148,7 +115,7 @@ def _settings(directory: Path, ports: tuple[int, int]) -> Settings:
     )
 
 
-async def _start(steps: _Steps, settings: Settings) -> Any:
+async def _start(steps: Steps, settings: Settings) -> Any:
     from app.bootstrap.auditor import Auditor  # noqa: PLC0415  `--help` needs no web server
     from app.web.errors import AddressInUseError  # noqa: PLC0415
 
@@ -180,7 +147,7 @@ def _recorded() -> list[tuple[str, bytes]]:
     return sorted((file.name.removesuffix(".json"), file.read_bytes()) for file in folder.iterdir())
 
 
-async def _post_recorded(steps: _Steps, auditor: Any, tls_dir: Path) -> int:
+async def _post_recorded(steps: Steps, auditor: Any, tls_dir: Path) -> int:
     reviews = _recorded()
     entries: list[str] = []
 
@@ -221,7 +188,7 @@ async def _wait_until_told(settings: Settings, count: int) -> str:
     raise DemoError(f"after {_PATIENCE_SECONDS} s not every finding was delivered; see: kubewitness deliveries list")
 
 
-def _show(steps: _Steps, settings: Settings, directory: Path, auditor: Any, once: bool, with_cluster: bool) -> None:
+def _show(steps: Steps, settings: Settings, directory: Path, auditor: Any, once: bool, with_cluster: bool) -> None:
     with closing(Ledger(settings.data_dir / "journal.db")) as ledger:
         entries = [_entry.decode(item) for item in ledger.search(Query(), limit=40).items]
         deliveries = list_deliveries(ledger.connection, limit=20)

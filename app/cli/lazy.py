@@ -17,6 +17,8 @@ COMMANDS: Final = {
     "deliveries": "app.cli.deliveries:deliveries_app",
     "sinks": "app.cli.sinks:sinks_app",
     "route": "app.cli.route:route_app",
+    "verify": "app.cli.verify:verify",
+    "webhook": "app.cli.webhook:webhook_app",
     "config": "app.cli.config:config_app",
     "certs": "app.cli.certs:certs_app",
 }
