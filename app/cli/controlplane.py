@@ -7,6 +7,7 @@ is real. For the demo and the end-to-end tests. The programs come from a folder 
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import signal
@@ -78,7 +79,8 @@ class ControlPlane:
 
     All that it writes is in `directory`: `etcd/`, `identities/`, and a log for each process. Its users are
     `admin` and `alice` (group `dev-team`), both with all rights. A start that fails raises ProcessError, which
-    shows the end of what was printed.
+    shows the end of what was printed. Its certificate also has the first address of `service_cidr`, which is that
+    of the Service `kubernetes`; whoever runs Pods forwards it to `url`.
     """
 
     def __init__(
@@ -103,7 +105,9 @@ class ControlPlane:
         self._api_server_process_id = 0
 
     def __enter__(self) -> Self:
-        write_identities(self._identities.directory, url=self.url, addresses=("127.0.0.1",))
+        # Pods know the API server by the first address for Services.
+        service = str(ipaddress.ip_network(self._service_cidr)[1])
+        write_identities(self._identities.directory, url=self.url, addresses=("127.0.0.1", service))
         try:
             self._start()
         except BaseException:

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 import pytest
 
 from app.cli.controlplane import ControlPlane, ControlPlaneError, Programs
+from tests.chart.helm import Helm
 from tests.e2e.auditor import Auditor, Document
 from tests.e2e.environment import Environment
 from tests.e2e.jobs import Jobs
 from tests.e2e.kubelet import Kubelet
+from tests.e2e.node import ground as grounds
+from tests.e2e.node.commands import missing
 from tests.e2e.servers import Hook
 from tests.e2e.watcher import NAMESPACE, Account, Watcher
 from tests.e2e.webhooks import Webhook
@@ -74,13 +77,34 @@ def _what_it_says(entry: Document) -> bytes:
 
 @pytest.fixture(scope="session")
 def programs() -> Programs:
-    environment = Environment()
     try:
-        return Programs.find(environment.kubebuilder_assets)
+        return Programs.find(Environment().kubebuilder_assets)
     except ControlPlaneError as error:
-        if environment.kubewitness_require_e2e:
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        do_without(str(error))
+
+
+def do_without(reason: str) -> NoReturn:
+    """Skip what needs something that is not there, or fail where everything must be there."""
+    if Environment().kubewitness_require_e2e:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    found = Helm.find(Environment().kubebuilder_assets, tmp_path_factory.mktemp("helm"))
+    if found is None:
+        do_without("there is no helm; run .ci/control-plane, or set KUBEBUILDER_ASSETS to a folder that has it")
+    return found
+
+
+@pytest.fixture(scope="session")
+def ground(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[grounds.Ground]:
+    """Return a control plane with a node that runs Pods; apart from `cluster`, as it may be restarted."""
+    if reason := missing():
+        do_without(reason)
+    with grounds.ground(programs, tmp_path_factory.mktemp("ground")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
