@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,25 +23,18 @@ from app.settings import PREFIX, Settings
 from app.sinks._http import HttpSinkConfig
 from app.sinks.registry import SINKS
 from tests import reference
+from tests.pages import FENCE, PAGES, blocks, command_of, configurations, console_commands, kubewitness_commands
 from tests.receivers import RECEIVERS
 from tests.reference import DOCUMENTS, ROOT, all_metrics
 
 README: Final = (ROOT / "README.md").read_text("utf-8")
 TEXTS: Final = {path.name: path.read_text("utf-8") for path in DOCUMENTS}
 EVERYTHING: Final = "\n".join([README, *TEXTS.values()])
-PAGES: Final = sorted(
-    [*ROOT.glob("*.md"), *DOCUMENTS, *(ROOT / folder / "README.md" for folder in ("config", "certs", "deploy"))]
-)
 
-_FENCE: Final = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _VARIABLE: Final = re.compile(r"\{\{ env\.(\w+) \}\}")
 _SERIES: Final = re.compile(r"\bkubewitness_[a-z_]+\b")
 _SELLING: Final = re.compile(r"\b(?:powerful|seamless(?:ly)?|robust|simply|just)\b", re.IGNORECASE)
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return [match[2] for match in _FENCE.finditer(text) if match[1] == language]
 
 
 def section(text: str, heading: str) -> str:
@@ -56,24 +47,9 @@ def section(text: str, heading: str) -> str:
 
 def anchors(text: str) -> set[str]:
     """Return the anchors of the headings, as GitHub makes them."""
-    outside = _FENCE.sub("", text)
+    outside = FENCE.sub("", text)
     headings = re.findall(r"^#+ (.+)$", outside, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def console_commands() -> Iterator[list[str]]:
-    for block in blocks("\n".join(path.read_text("utf-8") for path in PAGES), "console"):
-        for line in block.splitlines():
-            words = shlex.split(line.removeprefix("$ ")) if line.strip().startswith("$ ") else []
-            if words and Path(words[0]).name in {"kubewitness", "make"}:
-                yield [Path(words[0]).name, *words[1:]]
-
-
-def kubewitness_commands() -> dict[str, set[str]]:
-    return {
-        path: {option for parameter in command.params for option in parameter.opts}
-        for path, command in reference.all_commands()
-    }
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -171,12 +147,6 @@ def value_of(variable: str) -> str:
     return _CREDENTIALS.get(variable, "https://example.com/hook/1" if variable.endswith("URL") else "x")
 
 
-def configurations() -> list[str]:
-    keys = tuple(field.alias or name for name, field in Config.model_fields.items())
-    texts = [block for path in PAGES for block in blocks(path.read_text("utf-8"), "yaml")]
-    return [text for text in texts if re.search(rf"^(?:{'|'.join(keys)}):", text, re.MULTILINE)]
-
-
 @pytest.mark.parametrize("text", configurations())
 def test_every_configuration_in_the_documentation_is_valid(text: str) -> None:
     environ = {name: value_of(name) for name in _VARIABLE.findall(text)}
@@ -198,7 +168,7 @@ def test_every_command_in_a_console_block_exists(words: list[str]) -> None:
         assert {word for word in words[1:] if "=" not in word} <= targets
         return
     known = kubewitness_commands()
-    path = max((path for path in known if f"{' '.join(words)} ".startswith(f"{path} ")), key=len, default="")
+    path = command_of(words)
     given = {word.partition("=")[0] for word in words if word.startswith("-")}
     assert path, f"there is no command {' '.join(words)!r}"
     assert given <= known[path]
@@ -217,7 +187,7 @@ def test_the_changelog_begins_with_this_version() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in _LINK.findall(_FENCE.sub("", page.read_text("utf-8"))):
+    for target in _LINK.findall(FENCE.sub("", page.read_text("utf-8"))):
         if target.startswith("https://"):
             continue
         name, _, anchor = target.partition("#")
@@ -227,23 +197,23 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(linked.read_text("utf-8")), f"{target} has no such heading"
 
 
-def webhook_in_the_readme() -> dict[str, Any]:
-    [text] = [text for text in blocks(README, "yaml") if "ValidatingWebhookConfiguration" in text]
+def webhook_in_the_guide() -> dict[str, Any]:
+    [text] = [text for text in blocks(TEXTS["by-hand.md"], "yaml") if "ValidatingWebhookConfiguration" in text]
     document: dict[str, Any] = yaml.safe_load(text)
     return document
 
 
-def test_the_webhook_in_the_readme_is_that_of_the_demo(tmp_path: Path) -> None:
+def test_the_webhook_in_the_guide_is_that_of_the_demo(tmp_path: Path) -> None:
     authority = tmp_path / "ca.crt"
     authority.write_bytes(b"")
-    shown, used = webhook_in_the_readme(), webhook_configuration("changes.kubewitness.svc", 10250, authority)
+    shown, used = webhook_in_the_guide(), webhook_configuration("changes.kubewitness.svc", 10250, authority)
 
     for key in ("rules", "failurePolicy", "matchPolicy", "sideEffects", "timeoutSeconds"):
         assert shown["webhooks"][0][key] == used["webhooks"][0][key]
 
 
-def test_the_webhook_in_the_readme_leaves_out_its_own_namespace() -> None:
-    [requirement] = webhook_in_the_readme()["webhooks"][0]["namespaceSelector"]["matchExpressions"]
+def test_the_webhook_in_the_guide_leaves_out_its_own_namespace() -> None:
+    [requirement] = webhook_in_the_guide()["webhooks"][0]["namespaceSelector"]["matchExpressions"]
 
     assert requirement == {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kubewitness"]}
 

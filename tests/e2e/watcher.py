@@ -44,12 +44,12 @@ TUTORIAL: Final = f"""{PLAYBOOK.rstrip()}
   - some_sink_name
 """
 
-README: Final = Path(__file__).parents[2] / "README.md"
+GUIDE: Final = Path(__file__).parents[2] / "docs" / "by-hand.md"
 
 
 def promised_rules(kind: str) -> list[Document]:
-    """Return the rules of the (Cluster)Role that the README says the watcher needs."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    """Return the rules of the (Cluster)Role that the guide says the watcher needs."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     documents = [each for block in blocks if "kind: ClusterRole\n" in block for each in yaml.safe_load_all(block)]
     (rules,) = [each["rules"] for each in documents if each["kind"] == kind]
     return list(rules)
@@ -134,7 +134,7 @@ class Account:
         self._cluster = cluster
 
     def grant(self, *, without: str = "", any_lease: bool = True) -> Path:
-        """Make the account with the README's rules, but for one resource; return its kubeconfig.
+        """Make the account with the guide's rules, but for one resource; return its kubeconfig.
 
         With `any_lease` its Leases may have any name, so that several watchers can use it.
         """
