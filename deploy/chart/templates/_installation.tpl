@@ -3,9 +3,10 @@
 {{/* The configuration file: the sections that are written, to the letter. */}}
 {{- define "auditor.config" -}}
 {{- range $section := list "customPlaybooks" "sinksConfig" "record" "globalConfig" }}
-{{- $content := get $.Values $section }}
-{{- if not (kindIs "invalid" $content) }}
-{{ toYaml (dict $section $content) }}
+{{- with pick $.Values $section }}
+{{- if not (kindIs "invalid" (get . $section)) }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}
