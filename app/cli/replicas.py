@@ -6,7 +6,8 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 import httpx
 import msgspec
@@ -17,6 +18,9 @@ SECONDS: Final = 5.0
 """How long one replica may take to answer."""
 
 _EXCERPT: Final = 200
+
+Lookup: TypeAlias = Callable[[str], Awaitable[list[str]]]
+"""Returns the addresses of a host name; raises OSError."""
 
 
 class ConsoleError(Exception):
@@ -44,8 +48,9 @@ class Replicas:
     more replicas, among which a cluster shares out connections.
     """
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", lookup: Lookup | None = None) -> None:
         self.url = httpx.URL(url.rstrip("/"))
+        self._lookup = lookup or _resolved
         self._headers = {"Host": self.url.netloc.decode()} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._verify: ssl.SSLContext | bool = ssl.create_default_context() if self.url.scheme == "https" else False
 
@@ -58,13 +63,11 @@ class Replicas:
             return self.url.host == "localhost"
 
     async def addresses(self) -> list[str]:
-        """Return the addresses of the host name; raises ConsoleError."""
-        loop = asyncio.get_running_loop()
+        """Return the addresses of the host name at this moment, each once; raises ConsoleError."""
         try:
-            found = await loop.getaddrinfo(self.url.host, self.url.port, type=socket.SOCK_STREAM)
+            return list(dict.fromkeys(await self._lookup(self.url.host)))
         except (OSError, UnicodeError) as error:
             raise ConsoleError(f"the name {self.url.host} leads nowhere: {_why(error)}") from error
-        return list(dict.fromkeys(str(each[4][0]) for each in found))
 
     async def entries(self, address: str, **filters: str) -> list[dict[str, Any]]:
         """Return the entries of one replica, newest first, at most a page; raises ConsoleError."""
@@ -106,6 +109,11 @@ class Replicas:
                 return await client.get(url, params=parameters, headers=self._headers, extensions=name)
         except httpx.HTTPError as error:
             raise ConsoleError(f"{address} does not answer: {_why(error)}") from error
+
+
+async def _resolved(host: str) -> list[str]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(each[4][0]) for each in found]
 
 
 def _document(address: str, answer: httpx.Response) -> dict[str, Any]:

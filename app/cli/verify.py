@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import httpx
 import msgspec
 import typer
 
-from app.cli.failures import FAILED, complain, told
+from app.cli.failures import FAILED, USAGE, complain, told
 from app.cli.output import entries_table
 from app.cli.replicas import ConsoleError, Replicas
 from app.cli.steps import Steps
@@ -64,13 +65,18 @@ def verify(
     ConfigMaps in the namespace.
     """
     with told(), _explained():
-        token = read_token(console_token_file) if console_token_file else ""
-        asyncio.run(_verify(Replicas(_checked(console_url), token), namespace, kubeconfig, timeout))
+        url, token = _checked(console_url), read_token(console_token_file) if console_token_file else ""
+        asyncio.run(_verify(Replicas(url, token), namespace, kubeconfig, timeout))
 
 
 def _checked(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise VerifyError(f"--console-url takes an address such as http://127.0.0.1:8080, not {url!r}")
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        complain(f"--console-url takes an address such as http://127.0.0.1:8080, not {url!r}")
+        raise typer.Exit(USAGE)
     return url
 
 

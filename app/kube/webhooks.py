@@ -107,7 +107,9 @@ class Webhook(msgspec.Struct, frozen=True, rename="camel"):
     match_conditions: tuple[Condition, ...] = ()
 
 
-class _Metadata(msgspec.Struct, frozen=True):
+class Metadata(msgspec.Struct, frozen=True):
+    """What is read of its metadata."""
+
     name: str
     finalizers: tuple[str, ...] = ()
 
@@ -115,7 +117,7 @@ class _Metadata(msgspec.Struct, frozen=True):
 class Configuration(msgspec.Struct, frozen=True):
     """A ValidatingWebhookConfiguration."""
 
-    metadata: _Metadata
+    metadata: Metadata
     webhooks: tuple[Webhook, ...] = ()
 
     @property
