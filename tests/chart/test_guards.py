@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.chart.helm import Helm, HelmError
-from tests.chart.rendered import values_of
+from tests.chart.rendered import CI, values_of
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
 
@@ -119,7 +119,7 @@ def test_what_is_just_possible_is_taken(helm: Helm, values: dict[str, Any], kube
 
 
 @pytest.mark.parametrize("kube_version", ["1.20.0", "1.24.17-eks-1", "1.36.0"])
-@pytest.mark.parametrize("name", ["default", "seed", "separate-watcher", "provided-certificates"])
+@pytest.mark.parametrize("name", CI)
 def test_every_supported_cluster_takes_the_values(helm: Helm, name: str, kube_version: str) -> None:
     assert helm.template(values_of(name), kube_version=kube_version)
 

@@ -69,9 +69,7 @@ def test_an_eviction_takes_one_at_a_time(helm: Helm) -> None:
 
 
 def test_claims_go_with_the_release_where_the_values_say_so(helm: Helm) -> None:
-    assert values_of("high-availability")["persistence"]["whenDeleted"] == "Delete"
-
-    policy = one(rendered(helm, "high-availability"), "StatefulSet")["spec"]["persistentVolumeClaimRetentionPolicy"]
+    policy = spec(helm, persistence={"whenDeleted": "Delete"})["persistentVolumeClaimRetentionPolicy"]
 
     assert policy == {"whenDeleted": "Delete", "whenScaled": "Retain"}
 
