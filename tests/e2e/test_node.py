@@ -218,6 +218,15 @@ def test_the_image_of_the_product_is_this_checkout(yard: Yard) -> None:
     assert __version__ in printed
 
 
+def test_a_command_can_be_run_in_a_pod_that_runs(yard: Yard) -> None:
+    yard.run("host", server(securityContext=UNPRIVILEGED))
+    yard.ready("host")
+
+    printed = yard.ground.node.execute(yard.namespace, "host", "sh", "-c", "kubewitness --version; hostname; id -u")
+
+    assert printed.split()[-3:] == [__version__, "host", "65532"]
+
+
 def test_readiness_decides_who_is_behind_a_service(yard: Yard) -> None:
     probe = {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1}
     hook = {"exec": {"command": ["touch", "/tmp/ready"]}, "initialDelaySeconds": 1, "periodSeconds": 60}

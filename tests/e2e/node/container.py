@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.e2e.kubelet import now
 from tests.e2e.node import environment, probes
+from tests.e2e.node.commands import run_soon
 from tests.e2e.node.image import image
 from tests.e2e.node.root import Mount, script
 from tests.e2e.node.sandbox import Sandbox
@@ -89,6 +90,10 @@ class Container:
         """Return where the output of its current run is, or that of the run before."""
         return self._shared.directory / f"{self.name}.{self._restarts - previous}.log"
 
+    async def execute(self, *command: str) -> str:
+        """Run a command in the container, as `kubectl exec` does, and return what it printed; raises NodeError."""
+        return await run_soon(*self._enter(), *command)
+
     async def supervise(self, policy: str) -> None:
         """Run it until it has ended for good, which after some policies is never."""
         while True:
@@ -152,7 +157,7 @@ class Container:
         given = await environment.variables(self._spec, shared.sources, shared.service_variables())
         home = "/root" if self._user == 0 else "/"
         name = shared.sources.field("metadata.name")
-        basic = {"PATH": environment.PATH, "HOME": home, "HOSTNAME": name}
+        basic = {"HOME": home, "HOSTNAME": name}
         self._variables = {**basic, **self._image.environment, **given}
         root = shared.directory / f"{self.name}.root"
         root.mkdir(exist_ok=True)

@@ -9,7 +9,6 @@ from typing import Final
 from tests.e2e.node.sources import MissingError, Sources
 from tests.e2e.servers import Document
 
-PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 REFERENCE: Final = re.compile(r"\$(?:\$|\(([^()$]+)\))")
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[3]
 PRODUCT: Final = "kubewitness"
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 PRODUCT_USER: Final = 65532
 """As the Dockerfile says."""
@@ -23,7 +24,7 @@ class Image:
     command: Sequence[str] = ()
     user: int = 0
     paths: Sequence[Path] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": PATH})
 
 
 def image(name: str) -> Image:
@@ -40,5 +41,5 @@ def _product() -> Image:
         entrypoint=(sys.executable, str(program)),
         user=PRODUCT_USER,
         paths=sorted(path for path in paths if not path.is_relative_to("/usr")),
-        environment={"PYTHONDONTWRITEBYTECODE": "1"},
+        environment={"PATH": f"{program.parent}:{PATH}", "PYTHONDONTWRITEBYTECODE": "1"},
     )

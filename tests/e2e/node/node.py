@@ -22,6 +22,7 @@ from tests.e2e.node.services import Services
 from tests.e2e.servers import Document
 
 START_SECONDS: Final = 10.0
+EXECUTE_SECONDS: Final = 30.0
 
 
 class _Logs(Kubelet):
@@ -89,11 +90,20 @@ class Node:
         number = asyncio.run_coroutine_threadsafe(opening, self._loop).result(START_SECONDS)
         return f"{self._network.gateway}:{number}"
 
+    def execute(self, namespace: str, pod: str, *command: str) -> str:
+        """Return what a command in the first container of a Pod prints, as of `kubectl exec`; raises NodeError."""
+        found = self._find(namespace, pod)
+        if found is None:
+            raise NodeError(f"there is no Pod {namespace}/{pod}")
+        return asyncio.run_coroutine_threadsafe(found.execute(*command), self._loop).result(EXECUTE_SECONDS)
+
+    def _find(self, namespace: str, name: str) -> Pod | None:
+        pods = list(self._pods.values())
+        return next((pod for pod in pods if (pod.namespace, pod.name) == (namespace, name)), None)
+
     def _log(self, run: Run) -> str | None:
-        for pod in list(self._pods.values()):
-            if (pod.namespace, pod.name) == (run.namespace, run.pod):
-                return pod.log(run.container, previous=run.previous)
-        return None
+        pod = self._find(run.namespace, run.pod)
+        return pod.log(run.container, previous=run.previous) if pod else None
 
     def _run(self) -> None:
         try:

@@ -87,6 +87,10 @@ class Pod:
                 return path.read_text(errors="replace")
         return None
 
+    async def execute(self, *command: str) -> str:
+        """Run a command in the first container, and return what it printed; raises NodeError."""
+        return await self._containers[0].execute(*command)
+
     async def live(self) -> None:
         """Run the Pod, and report how it is, until it is deleted and all of it has ended."""
         reporting = asyncio.create_task(self._keep_reporting())

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from tests.e2e.node.commands import NodeError
 from tests.e2e.node.environment import service_variables
 from tests.e2e.servers import Document
 
@@ -114,7 +115,11 @@ class Services:
         for address in self._servers.keys() - self._backends.keys():
             self._servers.pop(address).close()
         for address in self._backends.keys() - self._servers.keys():
-            self._servers[address] = await asyncio.start_server(self._forward, *address, backlog=512)
+            try:
+                self._servers[address] = await asyncio.start_server(self._forward, *address, backlog=512)
+            except OSError as error:
+                hint = "does something else here listen on this port of all addresses?"
+                raise NodeError(f"{error}; {hint}") from error
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         backends = self._backends.get(writer.get_extra_info("sockname"), ())
