@@ -7,22 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.chart.helm import CHART, Helm
+from tests.chart.helm import CHART, Helm, HelmError
 from tests.chart.rendered import CI, values_of
 
 LIMIT = "Limits of this installation:"
 
 
 def notes(helm: Helm, values: dict[str, Any] | None = None, namespace: str = "kubewitness") -> str:
-    printed = helm.run(
-        "install",
-        "kubewitness",
-        str(CHART),
-        f"--namespace={namespace}",
-        "--dry-run=client",
-        "--values=-",
-        stdin=msgspec.json.encode(values or {}).decode(),
-    )
+    arguments = ("install", "kubewitness", str(CHART), f"--namespace={namespace}", "--dry-run=client", "--values=-")
+    try:
+        printed = helm.run(*arguments, stdin=msgspec.json.encode(values or {}).decode())
+    except HelmError as error:
+        if "cluster unreachable" not in str(error):
+            raise
+        pytest.skip("only helm 4 shows the notes without a cluster")
     return printed.partition("\nNOTES:\n")[2]
 
 
