@@ -91,3 +91,7 @@ def test_they_do_not_change_anything_in_the_own_namespace(helm: Helm) -> None:
 
     assert "kubectl --namespace default create" not in said
     assert "kubectl --namespace ANOTHER create" in said
+
+
+def test_they_say_nothing_of_rules_that_list_what_the_playbooks_ask_for(helm: Helm) -> None:
+    assert "API groups" not in notes(helm, {"webhook": {"noise": "rules", "scope": "playbooks"}})
