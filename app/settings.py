@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import ByteSize, Field, HttpUrl, PositiveFloat
+from pydantic import ByteSize, Field, HttpUrl, PositiveFloat, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.telemetry.logs import LogFormat
@@ -127,6 +127,23 @@ class Settings(CommonSettings):
         ByteSize(8 * 1024 * 1024), description="Larger reviews are recorded without their objects."
     )
     watch: bool = Field(False, description="Watch Jobs, too: both programs in one process, for small installs.")
+
+    @field_validator("webhook_configuration")
+    @classmethod
+    def _is_kept_somewhere(cls, name: str, others: ValidationInfo) -> str:
+        """Have --tls-source secret come with the two objects that it keeps."""
+        if others.data.get("tls_source") == "secret" and not (name and others.data.get("secret")):
+            raise ValueError("--tls-source secret needs --secret and --webhook-configuration, both with a name")
+        return name
+
+    @field_validator("tls_overlap_seconds")
+    @classmethod
+    def _ends_in_time(cls, seconds: int, others: ValidationInfo) -> int:
+        """Have the next authority sign before the current one has expired."""
+        longest = others.data.get("tls_authority_seconds", 0) // 3 - 1
+        if 0 < longest < seconds:
+            raise ValueError(f"must be less than a third of --tls-authority-seconds: at most {longest}")
+        return seconds
 
 
 class WatchSettings(CommonSettings):

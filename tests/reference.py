@@ -320,6 +320,7 @@ def all_metrics() -> CollectorRegistry:
     """Return the registry of a process that does everything."""
     metrics = Metrics()
     metrics.watching()
+    metrics.signing()
     return metrics.registry
 
 

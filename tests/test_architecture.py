@@ -42,6 +42,7 @@ BROAD_HANDLERS: Final = {
     "app/sinks/registry.py": (1, "one sink's bug must not keep the others from being made"),
     "app/sinks/_thread.py": (1, "what a thread's work raises is raised where it is waited for"),
     "app/store/journal.py": (1, "the writer must outlive whatever one item brings"),
+    "app/tls/upkeep.py": (1, "a bug of ours must not end what keeps certificates alive"),
     "app/watcher/capture.py": (1, "one Pod's fault must not keep others from being captured"),
     "app/watcher/gatherings.py": (1, "one Job's fault must not keep the others from being told"),
     "app/watcher/reports.py": (

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 FILE_NAME: Final = "fingerprint.key"
-_BYTES: Final = 32
+LENGTH: Final = 32
+"""Bytes that a key has at least; one that is made is written as twice as many hexadecimal digits."""
 
 
 class FingerprintKeyError(ValueError):
@@ -24,8 +25,8 @@ def fingerprint_key(data_dir: Path, given: Path | None) -> bytes:
         key = path.read_bytes().strip()
     except OSError as error:
         raise FingerprintKeyError(f"{path}: cannot read the fingerprint key: {error.strerror}") from error
-    if len(key) < _BYTES:
-        raise FingerprintKeyError(f"{path}: the fingerprint key is too short; make one: openssl rand -hex {_BYTES}")
+    if len(key) < LENGTH:
+        raise FingerprintKeyError(f"{path}: the fingerprint key is too short; make one: openssl rand -hex {LENGTH}")
     return key
 
 
@@ -33,6 +34,6 @@ def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(_BYTES) + "\n")
+        file.write(secrets.token_hex(LENGTH) + "\n")
         file.flush()
         os.fsync(file.fileno())

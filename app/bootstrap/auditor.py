@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from starlette.types import ASGIApp
 
 from app.audit.recorder import Recorder, Rules
 from app.bootstrap.backbone import Backbone, address
+from app.bootstrap.certificates import AdmissionCertificate, FileCertificate
 from app.bootstrap.namespaces import Namespaces
 from app.bootstrap.process import Stop, calm_the_collector
 from app.config.model import Config
@@ -19,13 +21,15 @@ from app.core.redact import Redactor
 from app.core.review import Change
 from app.settings import Settings
 from app.store.kinds import custom_kinds
-from app.tls.reload import LiveCertificate
+from app.telemetry.metrics import Metrics
+from app.web.access import guarded
 from app.web.admission import AdmissionEndpoint, admission_app
 from app.web.console import console
-from app.web.health import Check
+from app.web.health import Health
 from app.web.server import listen, listener, stop
 
 if TYPE_CHECKING:
+    from app.bootstrap.installation import Installation
     from app.bootstrap.watching import Watching
 
 logger = structlog.get_logger(__name__)
@@ -37,11 +41,14 @@ _LABELS_SECONDS: Final = 3.0
 class Auditor:
     """The whole service. `start` raises what the operator must mend; `run` serves until told to stop."""
 
+    certificate: AdmissionCertificate
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.backbone = Backbone(settings, self._take_over)
         self.metrics = self.backbone.metrics
-        self.certificate = LiveCertificate(settings.tls_dir, on_reload=self._count_certificate)
+        if settings.tls_source == "files":
+            self.certificate = FileCertificate(settings, self.metrics)
         self.namespaces = Namespaces(settings.kubeconfig)
         self.watching = _watching(self.backbone, self.namespaces) if settings.watch else None
         self._wish = Stop()
@@ -50,7 +57,9 @@ class Auditor:
         """Open the journal, compile the configuration, begin to deliver and to listen."""
         backbone = self.backbone
         await backbone.open()
-        self._count_certificate(True)
+        if backbone.installation is not None and self.settings.tls_source == "secret":
+            self.certificate = _own_certificate(self.settings, self.metrics, backbone.installation)
+        await self.certificate.open()
         self.recorder = Recorder(
             backbone.journal,
             self._rules(backbone.config.current),
@@ -64,7 +73,7 @@ class Auditor:
         await self.namespaces.settled(_LABELS_SECONDS)  # what comes earlier would be told to fewer than it should
         self._listen()
         backbone.begin()
-        backbone.background.start(self.certificate.watch(), "certificate")
+        self.certificate.start(backbone.background)
         if self.watching is not None:
             self.watching.connect_later()
         elif backbone.config.current.wants_failed_jobs:
@@ -74,10 +83,10 @@ class Auditor:
         settings, backbone = self.settings, self.backbone
         self.admission = AdmissionEndpoint(admission_app(), self.recorder, self.metrics, max_body=settings.max_body)
         self._admission_socket = listen(settings.admission_host, settings.admission_port, "--admission-port")
-        checks = {"certificate": self._check_certificate, "namespaces": self.namespaces.check}
+        checks = {"certificate": self.certificate.check, "namespaces": self.namespaces.check}
         checks |= self.watching.checks if self.watching else {}
         try:
-            backbone.listen(lambda health: console(backbone.journal.path, health, self.metrics), checks)
+            backbone.listen(self._console, checks)
         except OSError:
             self._admission_socket.close()
             raise
@@ -148,23 +157,20 @@ class Auditor:
             noise=config.noise,
         )
 
-    def _check_certificate(self) -> Check:
-        left = self.certificate.not_after - datetime.now(UTC)
-        if left <= timedelta(0):
-            return Check("unavailable", f"the certificate expired at {self.certificate.not_after.isoformat()}")
-        if self.certificate.last_error is not None:
-            return Check("degraded", f"the changed certificate was refused: {self.certificate.last_error}")
-        return Check("ok")
-
-    def _count_certificate(self, valid: bool) -> None:
-        self.metrics.certificate_reloads.labels("success" if valid else "failure").inc()
-        self.metrics.certificate_expiry.set(self.certificate.not_after.timestamp())
+    def _console(self, health: Health) -> ASGIApp:
+        return guarded(console(self.backbone.journal.path, health, self.metrics), self.backbone.console_token)
 
 
 def _watching(backbone: Backbone, namespaces: Namespaces) -> Watching:
     from app.bootstrap.watching import Watching  # noqa: PLC0415  20 MB that only who watches needs
 
     return Watching(backbone, namespaces, alone=False)
+
+
+def _own_certificate(settings: Settings, metrics: Metrics, installation: Installation) -> AdmissionCertificate:
+    from app.bootstrap.own_certificate import OwnCertificate  # noqa: PLC0415  20 MB that only who signs needs
+
+    return OwnCertificate(settings, metrics, installation)
 
 
 def _written(sock: socket.socket) -> str:

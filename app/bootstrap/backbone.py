@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -20,6 +20,7 @@ from app.bootstrap.process import Background, every
 from app.bootstrap.sinks import Employed
 from app.config.model import Config
 from app.config.reload import WatchedConfig
+from app.config.token_file import TokenFile
 from app.core.identity import EntryIds
 from app.core.paths import compile_pattern
 from app.core.redact import Redactor
@@ -34,6 +35,9 @@ from app.store.retention import Retention, forget, is_over, journal_size
 from app.telemetry.metrics import Metrics
 from app.web.health import Check, Health
 from app.web.server import listen, listener, stop
+
+if TYPE_CHECKING:
+    from app.bootstrap.installation import Installation
 
 logger = structlog.get_logger(__name__)
 
@@ -80,6 +84,7 @@ class Backbone:
             commit_budget=settings.commit_budget_seconds,
             observer=_Observer(self.metrics),
         )
+        self.installation: Installation | None = None
         self._on_config = on_config
         self._measured_sinks: set[str] = set()
         self.employed = Employed(self.config, self.metrics.sink_up)
@@ -88,11 +93,19 @@ class Backbone:
         self._clock_ahead = time.time() - time.monotonic()
 
     async def open(self) -> None:
-        """Open the journal and find the key of the fingerprints."""
+        """Open the journal, and find the key of the fingerprints and the token of the console.
+
+        With `--secret` that waits until the API server gives them, however long.
+        """
         self.ids = EntryIds(self.journal.start())
         # Identifiers must be unique, not secret: a system call for each would cost more than it gives.
         self.random = functools.partial(random.Random(secrets.randbits(128)).getrandbits, 62)  # noqa: S311
-        self._key = fingerprint_key(self.settings.data_dir, self.settings.fingerprint_key_file)
+        if self.settings.secret:
+            from app.bootstrap.installation import Installation  # noqa: PLC0415  20 MB that only who has one needs
+
+            self.installation = await Installation.open(self.settings)
+        self._key = self._fingerprint_key()
+        self.console_token = self._console_token()
         self.metrics.follow_journal(lambda: self.journal.pending, lambda: self.journal.pending_seconds)
 
     async def employ_sinks(self) -> None:
@@ -148,8 +161,23 @@ class Backbone:
         await self.dispatcher.close(timedelta(seconds=flush))
         lost = await self.journal.close(flush)
         await stop(self._console, self._console_task)
+        if self.installation is not None:
+            await self.installation.close()
         logger.info("stopped", action="stop", entries_lost=lost)
         return 1 if lost else 0
+
+    def _fingerprint_key(self) -> bytes:
+        given = self.settings.fingerprint_key_file
+        if self.installation is not None and given is None:
+            return self.installation.fingerprint_key
+        return fingerprint_key(self.settings.data_dir, given)
+
+    def _console_token(self) -> Callable[[], str]:
+        """Return what gives the token of the moment; it gives an empty one where there is none."""
+        if self.settings.console_token_file is not None:
+            return TokenFile(self.settings.console_token_file)
+        token = self.installation.console_token if self.installation is not None else ""
+        return lambda: token
 
     def redactor(self, config: Config) -> Redactor:
         """Return the redactor that a configuration asks for."""

@@ -11,6 +11,7 @@ from app.bootstrap.process import Stop
 from app.bootstrap.watching import Watching
 from app.config.model import Config
 from app.settings import WatchSettings
+from app.web.access import guarded
 from app.web.health import Health
 from app.web.light import LightConsole
 
@@ -56,13 +57,13 @@ class Watcher:
         self.namespaces.follow(wanted=config.wants_namespace_labels)
         self.watching.take_over(config)
 
-    def _console(self, health: Health) -> LightConsole:
+    def _console(self, health: Health) -> ASGIApp:
         def load() -> ASGIApp:
             from app.web.console import console  # noqa: PLC0415  what nobody asks for need not be in memory
 
             return console(self.backbone.journal.path, health, self.backbone.metrics)
 
-        return LightConsole(health, self.backbone.metrics, load)
+        return guarded(LightConsole(health, self.backbone.metrics, load), self.backbone.console_token)
 
 
 async def watch(settings: WatchSettings) -> int:

@@ -116,6 +116,21 @@ class Metrics:
             ["result"],
             registry=r,
         )
+        self.authority_expiry = Gauge(
+            "kubewitness_authority_expiry_timestamp_seconds",
+            "When the authority expires that signs the served certificate.",
+            registry=None,
+        )
+        self.authority_rotations = Counter(
+            "kubewitness_authority_rotations",
+            "Times that this replica had the next authority take the place of the current one.",
+            registry=None,
+        )
+        self.bundle_repairs = Counter(
+            "kubewitness_ca_bundle_repairs",
+            "Times that this replica wrote the caBundle again after somebody else had changed it.",
+            registry=None,
+        )
         self.forgotten = Counter("kubewitness_entries_forgotten", "Entries removed by retention.", registry=r)
         self.leading = Gauge("kubewitness_watcher_leading", "1 if this replica tells failed Jobs.", registry=None)
         self.failed_jobs = Counter(
@@ -164,6 +179,14 @@ class Metrics:
         """
         self.registry.register(self.leading)
         self.registry.register(self.failed_jobs_waiting)
+
+    def signing(self) -> None:
+        """Export, from now on, what is said of the authority where this process signs; to be called once.
+
+        Elsewhere a 0 would say that an authority expired in 1970.
+        """
+        for each in (self.authority_expiry, self.authority_rotations, self.bundle_repairs):
+            self.registry.register(each)
 
     def follow_journal(self, pending: Callable[[], int], seconds: Callable[[], float]) -> None:
         """Read the journal's queue whenever the metrics are scraped."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import structlog
 from watchfiles import awatch
@@ -18,6 +16,7 @@ from watchfiles import awatch
 from app.tls.errors import CertificateError
 from app.tls.files import read_serving_pair
 from app.tls.issue import KeyPair
+from app.tls.serving import Serving
 
 logger = structlog.get_logger(__name__)
 
@@ -46,18 +45,21 @@ class LiveCertificate:
         self._on_reload = on_reload
         self._poll_interval = poll_interval
         self._clock = clock
-        self._pair = read_serving_pair(directory, now=clock())
-        self._serving = _loaded_context(self._pair, directory)
+        self.pair = read_serving_pair(directory, now=clock())
+        self._serving = Serving()
+        self._serving.serve(self.pair, self._source)
         self.reloads = 0
         self.last_error: str | None = None
-        self.context: Final = _server_context()
+
+    @property
+    def context(self) -> ssl.SSLContext:
         """Stays the same object for life: hand it to the server once."""
-        self.context.sni_callback = self._choose
+        return self._serving.context
 
     @property
     def not_after(self) -> datetime:
         """When (UTC) the certificate that is served now expires."""
-        return self._pair.not_after
+        return self.pair.not_after
 
     async def watch(self) -> None:
         """Serve what the files hold soon after they change, until cancelled."""
@@ -70,7 +72,7 @@ class LiveCertificate:
         """Serve what the files hold, if it is another pair that can be served; otherwise keep the old one."""
         try:
             pair = read_serving_pair(self._directory, now=self._clock())
-            if pair != self._pair:
+            if pair != self.pair:
                 self._serve(pair)
         except CertificateError as error:
             self.last_error = str(error)
@@ -80,16 +82,15 @@ class LiveCertificate:
             self.last_error = None
 
     def _serve(self, pair: KeyPair) -> None:
-        self._serving = _loaded_context(pair, self._directory)
-        self._pair = pair
+        self._serving.serve(pair, self._source)
+        self.pair = pair
         self.reloads += 1
         logger.info("tls.reloaded", directory=str(self._directory), not_after=self.not_after.isoformat())
         self._on_reload(True)
 
-    # A context keeps one certificate per kind of key, so loading an EC pair over an RSA one would leave the old
-    # RSA one in use. Every pair has its own context instead, and each handshake is given the newest.
-    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        connection.context = self._serving
+    @property
+    def _source(self) -> str:
+        return f"tls.crt and tls.key in {self._directory}"
 
     async def _poll(self) -> None:
         while True:
@@ -121,42 +122,6 @@ class LiveCertificate:
                     self.reload()
                 if _identity(self._directory) != watched:
                     return
-
-
-def _server_context() -> ssl.SSLContext:
-    """Return a context without certificate: TLS 1.2 or newer, and HTTP/1.1, which API servers speak to webhooks."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _loaded_context(pair: KeyPair, directory: Path) -> ssl.SSLContext:
-    """Return a context that serves exactly these bytes, whatever happens to the files meanwhile."""
-    context = _server_context()
-    with _readable(pair.certificate_pem) as certificate, _readable(pair.private_key_pem) as key:
-        try:
-            context.load_cert_chain(certificate, key)
-        except ssl.SSLError as error:
-            raise CertificateError(
-                f"OpenSSL does not take tls.crt and tls.key in {directory}: {error.reason}"
-            ) from error
-    return context
-
-
-@contextmanager
-def _readable(content: bytes) -> Iterator[str]:
-    """Give the bytes a path while the context lasts: OpenSSL reads files alone, and keys belong on no disk."""
-    with _anonymous_file() as file:
-        file.write(content)
-        file.seek(0)
-        yield f"/dev/fd/{file.fileno()}"
-
-
-def _anonymous_file() -> IO[bytes]:
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("pem"), "w+b")
-    return tempfile.TemporaryFile()
 
 
 def _identity(directory: Path) -> tuple[int, int]:
