@@ -53,7 +53,8 @@
     summary: Something keeps overwriting the caBundle of the auditor's webhook.
     description: >-
       The auditor put it back {{`{{ $value | printf "%.0f" }}`}} times in an hour; in between, API servers do not trust it, and changes
-      pass without being recorded. The log names who wrote it. A GitOps tool must be told to leave caBundle of the
-      ValidatingWebhookConfiguration {{ $name }} alone, and cert-manager's annotation does not belong there.
+      pass without being recorded. The log names who wrote it. Tell a GitOps tool to leave caBundle alone, and take
+      cert-manager's annotation away:
+      kubectl get validatingwebhookconfiguration {{ $name }} -o yaml --show-managed-fields
 {{- end }}
 {{- end -}}
