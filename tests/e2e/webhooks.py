@@ -26,11 +26,11 @@ FAIL_OPEN: Final = "apiserver_admission_webhook_fail_open_count"
 REQUESTS: Final = "apiserver_admission_webhook_request_total"
 
 
-def eventually(attempt: Callable[[], T | None], what: str) -> T:
-    """Return the first truthy result of `attempt`, which is tried for 20 s."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def eventually(attempt: Callable[[], T | None], what: str, *, seconds: float = PATIENCE_SECONDS) -> T:
+    """Return the first truthy result of `attempt`, which is tried for so many seconds."""
+    deadline = time.monotonic() + seconds
     while not (result := attempt()):
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS} s"
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(POLL_SECONDS)
     return result
 
