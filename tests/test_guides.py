@@ -101,6 +101,7 @@ def test_there_are_values_for_every_use_case() -> None:
 def values_that_are_named() -> set[str]:
     codes = [code for page in PAGES for code in inline_code(text_of(page))]
     set_by_option = [name for line in [*console_lines(), *codes] for name in _SET.findall(line)]
+    assert set_by_option
     in_words = [match[0] for code in codes if (match := _VALUE.match(code)) and not match[0].endswith((".yaml", ".md"))]
     return {*set_by_option, *in_words}
 
@@ -108,7 +109,7 @@ def values_that_are_named() -> set[str]:
 def test_every_value_that_a_guide_names_exists() -> None:
     named = values_that_are_named()
 
-    assert {"webhook.operations", "persistence.enabled", "replicas"} <= named
+    assert {"webhook.operations", "persistence.enabled", "watcher.separate"} <= named
     assert named <= set(paths(VALUES)), named - set(paths(VALUES))
 
 
