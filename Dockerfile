@@ -5,7 +5,7 @@
 ARG BASE=docker.io/library/python:3.13.14-slim-trixie
 
 FROM ${BASE} AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
 
 # Without pip: nothing is installed in a container that runs.
@@ -22,16 +22,37 @@ RUN set -eu; \
 
 COPY LICENSE README.md pyproject.toml ./
 COPY app ./app
-# The root file system is read-only where it runs, so that Python could keep no bytecode. It is not compared with the
-# sources, which do not change, so that it carries no time of the build.
+# The root file system is read-only where it runs, so that Python could keep no bytecode there. This one is never compared
+# with its sources, whose times builders may change.
 RUN set -eu; \
     pip wheel --no-build-isolation --no-deps --wheel-dir wheels .; \
     pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index wheels/kubewitness-*.whl; \
-    python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+    python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 
 
 FROM ${BASE}
-ARG SOURCE_DATE_EPOCH
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    KUBEWITNESS_DATA_DIR=/var/lib/kubewitness
+
+# ssh is for git_sink; it refuses to run as a user without a name (useradd would write down the day, too). Of Python's own
+# tools pip goes, and its standard library gets the bytecode that the base image leaves out.
+RUN set -eu; \
+    apt-get update; \
+    apt-get install --yes --no-install-recommends openssh-client; \
+    echo 'kubewitness:x:65532:' >> /etc/group; \
+    echo 'kubewitness:x:65532:65532::/var/lib/kubewitness:/usr/sbin/nologin' >> /etc/passwd; \
+    install --directory --owner=65532 --group=65532 --mode=0750 /var/lib/kubewitness; \
+    python -m pip uninstall --yes --quiet --root-user-action=ignore pip; \
+    standard_library=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'); \
+    rm -rf "$standard_library/ensurepip"; \
+    python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash \
+        -x '/(idlelib|lib2to3|site-packages|tkinter|turtledemo)/' "$standard_library"; \
+    rm -rf /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/lib/apt/lists/* /var/log/*
+
+COPY --from=build /opt/venv /opt/venv
+
 ARG VERSION=0.1.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="kubewitness" \
@@ -39,28 +60,6 @@ LABEL org.opencontainers.image.title="kubewitness" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-
-# ssh is for git_sink; it refuses to run as a user without a name. Of Python's own tools pip goes, and its standard
-# library gets the bytecode that the base image leaves out.
-RUN set -eu; \
-    apt-get update; \
-    apt-get install --yes --no-install-recommends openssh-client; \
-    groupadd --gid 65532 kubewitness; \
-    useradd --uid 65532 --gid 65532 --no-log-init --no-create-home --home-dir /var/lib/kubewitness \
-        --shell /usr/sbin/nologin kubewitness; \
-    install --directory --owner=65532 --group=65532 --mode=0750 /var/lib/kubewitness; \
-    python -m pip uninstall --yes --quiet --root-user-action=ignore pip; \
-    standard_library=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'); \
-    rm -rf "$standard_library/ensurepip"; \
-    python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        -x '/(idlelib|lib2to3|site-packages|tkinter|turtledemo)/' "$standard_library"; \
-    rm -rf /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/lib/apt/lists/* /var/log/*
-
-COPY --from=build /opt/venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    KUBEWITNESS_DATA_DIR=/var/lib/kubewitness
 
 # By number, so that Kubernetes can see that it is not root.
 USER 65532:65532

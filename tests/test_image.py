@@ -110,6 +110,13 @@ def test_a_command_that_fails_ends_the_build() -> None:
     assert not re.search(r"\|\||[^|]\|[^|]", re.sub(r"'[^']*'", "", "".join(several)))
 
 
+def test_bytecode_is_made_anew_and_holds_whatever_becomes_of_the_times_of_files() -> None:
+    compiling = [command for command in commands() if "compileall" in command]
+
+    assert len(compiling) == 2
+    assert all(" -f " in command and "--invalidation-mode unchecked-hash" in command for command in compiling)
+
+
 def test_what_makes_the_wheel_is_pinned_with_all_that_it_needs() -> None:
     (chosen,) = re.findall(r"/\^\\\((.*?)\\\)==/", TEXT)
     (backend,) = (Requirement(line).name for line in PROJECT["build-system"]["requires"])
@@ -125,8 +132,8 @@ def test_it_runs_as_a_user_with_a_number_and_a_name_who_owns_the_data_folder() -
     user, group = USER.split(":")
 
     assert texts("USER", FINAL) == [USER]
-    assert f"useradd --uid {user} --gid {group} " in setup
-    assert f"--home-dir {folder} " in setup
+    assert f"kubewitness:x:{user}:{group}::{folder}:/usr/sbin/nologin' >> /etc/passwd;" in setup
+    assert f"kubewitness:x:{group}:' >> /etc/group;" in setup
     assert f"install --directory --owner={user} --group={group} --mode=0750 {folder};" in setup
     assert texts("WORKDIR", FINAL) == [folder]
 
