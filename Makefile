@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test check fix bench bench-delivery bench-cluster bench-watcher docs lock clean
+.PHONY: help demo test check fix chart bench bench-delivery bench-cluster bench-watcher docs lock clean
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
 
@@ -47,6 +47,9 @@ bench-watcher: $(STAMP) ## Measure the watcher with up to 20,000 finished Jobs (
 
 docs: $(STAMP) ## Write the reference tables in docs/ from the code
 	$(BIN)/python -m tests.reference
+
+chart: $(STAMP) ## Write what is generated of the chart, and deploy/manifests from it (needs helm)
+	$(BIN)/python -m tests.chart.generate
 
 lock: ## Resolve the newest versions into the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --all-extras pyproject.toml -o requirements.lock
