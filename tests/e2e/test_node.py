@@ -366,6 +366,17 @@ def test_services_have_names(yard: Yard) -> None:
     assert printed.splitlines() == [web, web, web, " ".join(sorted([one, two])), one]
 
 
+def test_the_node_goes_on_after_a_restart_of_the_api_server(yard: Yard) -> None:
+    yard.run("before", shell("until [ -e /tmp/end ]; do sleep 0.1; done; echo over"))
+    yard.wait("before", lambda status: status["phase"] == "Running", "runs")
+
+    yard.ground.cluster.restart_api_server()
+
+    assert yard.output("after", shell("echo begun")) == "begun\n"
+    yard.ground.node.execute(yard.namespace, "before", "touch", "/tmp/end")
+    yard.wait("before", lambda status: status["phase"] == "Succeeded", "ends")
+
+
 def test_pods_reach_a_port_of_the_tests(yard: Yard) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = yard.ground.node.expose(listener.getsockname()[1])

@@ -164,9 +164,10 @@ class Container:
         self._message.write_bytes(b"")
         self._message.chmod(0o666)
         read_only = bool(self._security.get("readOnlyRootFilesystem"))
-        made = script(root, paths=self._image.paths, mounts=self._mounts(), read_only=read_only)
+        made = shared.directory / f"{self.name}.sh"
+        made.write_text(script(root, paths=self._image.paths, mounts=self._mounts(), read_only=read_only))
         inside = (*self._privileges(), *self._arguments())
-        return (*shared.sandbox.enter(), "unshare", "--mount", "sh", "-c", made, "container", *inside)
+        return (*shared.sandbox.enter(), "unshare", "--mount", "sh", str(made), *inside)
 
     def _arguments(self) -> list[str]:
         command = self._spec.get("command") or [*self._image.entrypoint]
