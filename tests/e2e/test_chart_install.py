@@ -18,7 +18,7 @@ from tests.e2e.webhooks import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 
-NAME: Final = "kubewitness"
+NAME: Final = "kubewitness-tutorial"
 DEMOS: Final = ROOT / "deploy/demos"
 SEED: Final = CHART / "ci/seed-values.yaml"
 
