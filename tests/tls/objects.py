@@ -231,7 +231,11 @@ class Replica:
 
     def look(self) -> ApiError | None:
         """Look once, undisturbed."""
-        failure = self.step()
+        return self.step() or self.finish()
+
+    def finish(self) -> ApiError | None:
+        """Come to the end of a look that is under way."""
+        failure = None
         while self.looking is not None:
             failure = self.step()
         return failure
