@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.e2e.kubelet import now
-from tests.e2e.node import environment, probes
+from tests.e2e.node import probes
 from tests.e2e.node.commands import run_soon
-from tests.e2e.node.image import image
-from tests.e2e.node.root import Mount, script
-from tests.e2e.node.sandbox import Sandbox
-from tests.e2e.node.sources import MissingError, Sources
-from tests.e2e.node.volumes import Volumes
+from tests.e2e.node.launch import Launch, Shared
+from tests.e2e.node.sources import MissingError
 from tests.e2e.servers import Document
 
 RETRY_SECONDS: Final = 1.0
@@ -32,24 +28,6 @@ AFTER_HOOK_SECONDS: Final = 2.0
 MESSAGE_LENGTH: Final = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """What the containers of a Pod have in common; `changed` is called whenever a status is another one."""
-
-    directory: Path
-    sandbox: Sandbox
-    sources: Sources
-    volumes: Volumes
-    service_variables: Callable[[], dict[str, str]]
-    changed: Callable[[], None]
-
-    @property
-    def spec(self) -> Document:
-        """The Pod's spec."""
-        spec: Document = self.sources.pod["spec"]
-        return spec
-
-
 class Container:
     """A container that has not been started yet."""
 
@@ -59,12 +37,12 @@ class Container:
         self.exit_code: int | None = None
         self._shared = shared
         self._spec = spec
-        self._image = image(spec["image"])
+        self._launch = Launch(shared, spec)
         self._last_state: Document = {}
         self._restarts = 0
         self._ready = False
         self._started = False
-        self._variables: dict[str, str] = {}
+        self._variables: Mapping[str, str] = {}
         self._process: asyncio.subprocess.Process | None = None
 
     def status(self) -> Document:
@@ -140,7 +118,8 @@ class Container:
     async def _start(self) -> asyncio.subprocess.Process:
         while True:
             try:
-                command = await self._command()
+                self._variables = await self._launch.variables()
+                command = self._launch.command(self._variables)
             except MissingError as error:
                 self._be({"waiting": {"reason": "CreateContainerConfigError", "message": str(error)}})
                 await asyncio.sleep(RETRY_SECONDS)
@@ -151,58 +130,6 @@ class Container:
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
             )
         return self._process
-
-    async def _command(self) -> tuple[str, ...]:
-        shared = self._shared
-        given = await environment.variables(self._spec, shared.sources, shared.service_variables())
-        home = "/root" if self._user == 0 else "/"
-        name = shared.sources.field("metadata.name")
-        basic = {"HOME": home, "HOSTNAME": name}
-        self._variables = {**basic, **self._image.environment, **given}
-        root = shared.directory / f"{self.name}.root"
-        root.mkdir(exist_ok=True)
-        self._message.write_bytes(b"")
-        self._message.chmod(0o666)
-        read_only = bool(self._security.get("readOnlyRootFilesystem"))
-        made = shared.directory / f"{self.name}.sh"
-        made.write_text(script(root, paths=self._image.paths, mounts=self._mounts(), read_only=read_only))
-        inside = (*self._privileges(), *self._arguments())
-        return (*shared.sandbox.enter(), "unshare", "--mount", "sh", str(made), *inside)
-
-    def _arguments(self) -> list[str]:
-        command = self._spec.get("command") or [*self._image.entrypoint]
-        arguments = self._spec.get("args") or ([] if self._spec.get("command") else [*self._image.command])
-        return [environment.expanded(each, self._variables) for each in (*command, *arguments)]
-
-    def _privileges(self) -> tuple[str, ...]:
-        security = self._security
-        if security.get("runAsNonRoot") and self._user == 0:
-            raise MissingError("container has runAsNonRoot and image will run as root")
-        group = security.get("runAsGroup", self._image.user)
-        groups = [security["fsGroup"]] if "fsGroup" in security else []
-        groups += security.get("supplementalGroups") or []
-        directory = self._spec.get("workingDir")
-        return (
-            *("setpriv", f"--reuid={self._user}", f"--regid={group}"),
-            f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups",
-            *("--bounding-set=-all", "--inh-caps=-all"),
-            *(("--no-new-privs",) if security.get("allowPrivilegeEscalation") is False else ()),
-            *("env", "-i", *((f"--chdir={directory}",) if directory else ())),
-            *(f"{name}={value}" for name, value in self._variables.items()),
-        )
-
-    def _mounts(self) -> Sequence[Mount]:
-        volumes = self._shared.volumes
-        mounts = [
-            Mount(source=self._shared.directory / "hosts", target="/etc/hosts"),
-            Mount(source=self._message, target=self._spec.get("terminationMessagePath", "/dev/termination-log")),
-        ]
-        for mount in self._spec.get("volumeMounts") or []:
-            # What a link shows now, as a kubelet: such a mount does not follow its source.
-            source = (volumes.folder(mount["name"]) / mount.get("subPath", "")).resolve()
-            read_only = mount.get("readOnly", False) or volumes.is_shown(mount["name"])
-            mounts.append(Mount(source=source, target=mount["mountPath"], read_only=read_only))
-        return mounts
 
     async def _probe(self) -> None:
         if "startupProbe" in self._spec:
@@ -268,17 +195,17 @@ class Container:
         self._be({"terminated": {**ended, "finishedAt": now(), **({"message": message} if message else {})}})
 
     def _termination_message(self) -> str:
-        message = self._message.read_bytes()
+        message = self._launch.message.read_bytes()
         if not message and self.exit_code and self._spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             message = self.log().read_bytes()
         return message[-MESSAGE_LENGTH:].decode(errors="replace")
 
     def _enter(self) -> tuple[str, ...]:
         child = _child(self._process.pid) if self._process else None
-        if child is None:
+        if child is None or not _is_inside(child):
             return ("false",)
         spaces = ("--mount", "--net", "--pid", "--uts", "--ipc", "--root", "--wd")
-        return ("nsenter", f"--target={child}", *spaces, "--", *self._privileges())
+        return ("nsenter", f"--target={child}", *spaces, "--", *self._launch.privileges(self._variables))
 
     def _port(self, port: str | int) -> int:
         if isinstance(port, int):
@@ -289,19 +216,6 @@ class Container:
         self.state = state
         self._shared.changed()
 
-    @property
-    def _message(self) -> Path:
-        return self._shared.directory / f"{self.name}.message"
-
-    @property
-    def _security(self) -> Document:
-        pod, own = self._shared.spec.get("securityContext") or {}, self._spec.get("securityContext") or {}
-        return {**pod, **own}
-
-    @property
-    def _user(self) -> int:
-        return int(self._security.get("runAsUser", self._image.user))
-
 
 def _child(process_id: int) -> int | None:
     children = Path(f"/proc/{process_id}/task/{process_id}/children")
@@ -310,3 +224,11 @@ def _child(process_id: int) -> int | None:
     except OSError:
         return None
     return int(found[0]) if found else None
+
+
+def _is_inside(process_id: int) -> bool:
+    """Whether a container's process has its own file system already; until then it sees the machine's."""
+    try:
+        return Path(f"/proc/{process_id}/root").readlink() != Path("/")
+    except OSError:
+        return False

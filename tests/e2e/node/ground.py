@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from app.cli.controlplane import ControlPlane, Programs
 from tests.e2e.node.network import Network
 from tests.e2e.node.node import Node
 
-MANAGER_FLAGS = ("--kube-api-qps=500", "--kube-api-burst=1000")
+MANAGER_FLAGS: Final = ("--kube-api-qps=500", "--kube-api-burst=1000")
 """By default controllers wait for each other: they make 20 requests per second."""
 
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 from tests.e2e.kubelet import now
 from tests.e2e.node import status
 from tests.e2e.node.api import Api
-from tests.e2e.node.container import Container, Shared
+from tests.e2e.node.container import Container
+from tests.e2e.node.launch import Shared
 from tests.e2e.node.network import Network
 from tests.e2e.node.sandbox import Sandbox
 from tests.e2e.node.services import Services

@@ -131,10 +131,24 @@ class Services:
             writer.transport.abort()
             return
         try:
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            await self._exchange(_pump(reader, far_writer), _pump(far_reader, writer))
         finally:
             writer.transport.abort()
             far_writer.transport.abort()
+
+    async def _exchange(self, *pumps: Coroutine[None, None, None]) -> None:
+        """Run both directions until one has ended, and the other soon after: a Pod that is gone says nothing more."""
+        tasks = {asyncio.create_task(pump) for pump in pumps}
+        # What nothing refers to but each other may be collected before it ends.
+        self._pumps |= tasks
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, timeout=GOODBYE_SECONDS)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._pumps -= tasks
 
     def _write(self, path: Path) -> None:
         namespace, own = self._hosts[path]
