@@ -20,6 +20,9 @@ MERGE: Final = {"Content-Type": "application/merge-patch+json"}
 PACE_SECONDS: Final = 0.02
 """Between two updates of a writer: 4 writers make some 100 to 150 updates per second, which leaves the machine room."""
 
+_LOADS: Final = itertools.count(1)
+"""No two loads of a run write the same object."""
+
 
 @dataclass(slots=True)
 class _Writer:
@@ -39,13 +42,14 @@ class Load:
     def __init__(self, cluster: ControlPlane, namespace: str, writers: int = 4) -> None:
         self._cluster = cluster
         self._namespace = namespace
-        self._writers = [_Writer(f"load-{number}") for number in range(writers)]
+        load = next(_LOADS)
+        self._writers = [_Writer(f"load-{load}-{number}") for number in range(writers)]
         self._threads = [threading.Thread(target=self._write, args=(writer,)) for writer in self._writers]
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
         for writer, thread in zip(self._writers, self._threads, strict=True):
-            self._cluster.kubectl("create", "configmap", writer.name, f"--namespace={self._namespace}")
+            self._create(writer.name)
             thread.start()
         return self
 
@@ -74,6 +78,11 @@ class Load:
         """Return when so many more updates were accepted."""
         before = len(self.written)
         eventually(lambda: len(self.written) >= before + updates, f"{updates} more updates")
+
+    def _create(self, name: str) -> None:
+        self._cluster.kubectl(
+            "create", "configmap", name, f"--namespace={self._namespace}", "--from-literal=number=none"
+        )
 
     def _write(self, writer: _Writer) -> None:
         path = f"/api/v1/namespaces/{self._namespace}/configmaps/{writer.name}"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from app.cli.controlplane import ControlPlane
-from tests.chart.helm import CHART, NAMESPACE, ROOT, Document, Helm
+from tests.chart.helm import CHART, NAMESPACE, ROOT, Document, Helm, one
 
 pytestmark = pytest.mark.e2e
 
@@ -49,8 +49,10 @@ def test_the_api_server_takes_every_object(ready: ControlPlane, helm: Helm, valu
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
 def test_the_api_server_takes_every_manifest(ready: ControlPlane, manifest: Path) -> None:
     documents = [document for document in yaml.safe_load_all(manifest.read_text()) if document]
+    if versions(ready)[0] < "1.28":
+        # What the manifests are for has them, and an older server does not know them.
+        del one(documents, "ValidatingWebhookConfiguration")["webhooks"][0]["matchConditions"]
 
-    # A namespace that is only tried out is none that the others could be tried out in; it is there already.
     accepted = dry_run(ready, yaml.safe_dump_all(documents))
 
     assert len(accepted) == len(documents) > 10

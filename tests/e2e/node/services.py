@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -19,6 +19,7 @@ Key: TypeAlias = tuple[str, str]
 """Namespace and name, which a Service and its Endpoints share."""
 
 DIAL_SECONDS: Final = 2.0
+GOODBYE_SECONDS: Final = 5.0
 CHUNK: Final = 1 << 16
 API_SERVER: Final = ("default", "kubernetes")
 
@@ -40,6 +41,7 @@ class Services:
         self._backends: dict[Address, Sequence[Address]] = {}
         self._servers: dict[Address, asyncio.Server] = {}
         self._exposed: dict[Address, Sequence[Address]] = {}
+        self._pumps: set[asyncio.Task[None]] = set()
 
     def see_service(self, event: str, service: Document) -> None:
         """Take note of what happened to a Service."""
