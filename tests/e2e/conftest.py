@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import msgspec
 import pytest
 
 from app.cli.controlplane import ControlPlane, ControlPlaneError, Programs
-from tests.chart.helm import Helm
 from tests.e2e.auditor import Auditor, Document
-from tests.e2e.environment import Environment
+from tests.e2e.environment import Environment, do_without
 from tests.e2e.jobs import Jobs
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.node import ground as grounds
@@ -81,21 +80,6 @@ def programs() -> Programs:
         return Programs.find(Environment().kubebuilder_assets)
     except ControlPlaneError as error:
         do_without(str(error))
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip what needs something that is not there, or fail where everything must be there."""
-    if Environment().kubewitness_require_e2e:
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    found = Helm.find(Environment().kubebuilder_assets, tmp_path_factory.mktemp("helm"))
-    if found is None:
-        do_without("there is no helm; run .ci/control-plane, or set KUBEBUILDER_ASSETS to a folder that has it")
-    return found
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -14,3 +16,10 @@ class Environment(BaseSettings):
 
     kubebuilder_assets: Path | None = None
     kubewitness_require_e2e: bool = False
+
+
+def do_without(reason: str) -> NoReturn:
+    """Skip what needs something that is not there, or fail where everything must be there."""
+    if Environment().kubewitness_require_e2e:
+        pytest.fail(reason)
+    pytest.skip(reason)
