@@ -89,7 +89,7 @@ class InstallationSecret:
             return self._read(await self._api.get(f"{self.folder}/{self.name}"))
         except ApiError as error:
             if not error.is_not_found:
-                raise self._explained(error, "get") from error
+                raise self._explained(error, "get") from None
         return SecretDocument(metadata={"name": self.name, "namespace": self.namespace})
 
     async def put(self, document: SecretDocument) -> SecretDocument:
@@ -102,7 +102,7 @@ class InstallationSecret:
         except ApiError as error:
             if error.is_not_found and not document.is_new:
                 raise ApiError(error.message, status=HTTPStatus.CONFLICT, reason="Conflict") from error
-            raise self._explained(error, "create" if document.is_new else "update") from error
+            raise self._explained(error, "create" if document.is_new else "update") from None
 
     def _read(self, body: bytes) -> SecretDocument:
         document = _decoded(body, SecretDocument, str(self))
@@ -181,7 +181,7 @@ class RegistrationObject:
         except ApiError as error:
             if error.is_not_found:
                 return None
-            raise self._explained(error, "get") from error
+            raise self._explained(error, "get") from None
 
     async def publish(self, found: Registration, bundle: bytes) -> Registration:
         """Write the bundle to every webhook and return the result; a conflict if anything changed since `found`."""
@@ -196,7 +196,7 @@ class RegistrationObject:
         try:
             stored = await self._api.send("PATCH", self._path, body, manager, "application/json-patch+json")
         except ApiError as error:
-            raise self._explained(error, "patch") from error
+            raise self._explained(error, "patch") from None
         return _decoded(stored, Registration, str(self))
 
     def _explained(self, error: ApiError, verb: str) -> ApiError:
