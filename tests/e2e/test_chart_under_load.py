@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import pytest
 from cryptography import x509
-from tests.e2e.node.ground import Ground
 
 from app.tls.issue import issue_authority
 from tests.chart.helm import Helm
 from tests.e2e.installed import WEBHOOK, Release
 from tests.e2e.load import Load, Witness, recorded
+from tests.e2e.node.ground import Ground
 from tests.e2e.servers import Document
 from tests.e2e.webhooks import eventually
 
@@ -53,8 +53,9 @@ def release(ground: Ground, helm: Helm) -> Iterator[Release]:
 
 
 @pytest.fixture
-def load(ground: Ground, release: Release) -> Iterator[Load]:
-    """A load that the auditor is seen to follow."""
+def load(ground: Ground, release: Release, witness: Witness) -> Iterator[Load]:
+    """A load that the auditor is seen to follow; it begins after its witness."""
+    assert witness.complaints() == []
     with Load(ground.cluster, LOADED) as running:
         running.more(20)
         eventually(lambda: set(recorded(release.entries(namespace=LOADED))), "the first updates in a ledger")
@@ -72,6 +73,7 @@ def assert_nothing_was_missed(load: Load, release: Release, witness: Witness) ->
     assert load.refused == []
     assert len(load.written) > 100
     assert load.written - set(recorded(release.entries(namespace=LOADED))) == set()
+    assert witness.called >= len(load.written)
     assert witness.complaints() == []
 
 
