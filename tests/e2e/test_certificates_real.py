@@ -1,4 +1,4 @@
-"""The Secret and the caBundle of an installation in a real API server, with the rights that the chart grants, by name."""
+"""The Secret and the caBundle of an installation in a real API server, with rights to these objects alone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def webhook(name: str) -> dict[str, Any]:
         "name": f"{name}.kubewitness.svc",
         "clientConfig": {"service": {"name": NAME, "namespace": NAMESPACE, "path": "/validate"}},
         "rules": [rule],
-        "namespaceSelector": {"matchLabels": {"nobody": "has it"}},
+        "namespaceSelector": {"matchLabels": {"nobody": "here"}},
         "failurePolicy": "Ignore",
         "sideEffects": "NoneOnDryRun",
         "admissionReviewVersions": ["v1"],
@@ -125,12 +125,11 @@ async def replica(account: Path, folder: Path) -> AsyncIterator[Auditor]:
         assert await auditor.stop(0) == 0
 
 
-async def soon(attempt: Callable[[], bool], what: str, seconds: float = 20) -> None:
+async def soon(attempt: Callable[[], bool], seconds: float = 20) -> None:
     """Wait until it is so, while the replicas of this process go on."""
     async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(attempt):
+        while not await asyncio.to_thread(attempt):  # noqa: ASYNC110  another process has no event for us
             await asyncio.sleep(0.1)
-    assert what
 
 
 async def test_two_replicas_share_an_authority_mend_the_bundle_and_rotate(
@@ -145,7 +144,7 @@ async def test_two_replicas_share_an_authority_mend_the_bundle_and_rotate(
         def all_ready() -> bool:
             return all(each.certificate.check().state == "ok" for each in both)
 
-        await soon(all_ready, "both are trusted")
+        await soon(all_ready)
         begun = bundles(cluster)
         assert (len(begun[0]), begun[0]) == (1, begun[1])
         assert set(secret(cluster)["data"]) == {"ca.crt", "ca.key", "fingerprint-key", "console-token"}
@@ -153,11 +152,11 @@ async def test_two_replicas_share_an_authority_mend_the_bundle_and_rotate(
         foreign = base64.b64encode(issue_authority("foreign", now=datetime.now(UTC)).certificate_pem).decode()
         patch = [{"op": "replace", "path": "/webhooks/1/clientConfig/caBundle", "value": foreign}]
         cluster.kubectl("patch", CONFIGURATION, NAME, "--type=json", "-p", msgspec.json.encode(patch).decode())
-        await soon(lambda: bundles(cluster) == begun, "the bundle is mended", seconds=5)
+        await soon(lambda: bundles(cluster) == begun, seconds=5)
 
         cluster.kubectl(f"--namespace={NAMESPACE}", "annotate", "secret", NAME, "kubewitness/rotate=now")
-        await soon(lambda: "previous.crt" in secret(cluster)["data"], "the next authority signs")
-        await soon(all_ready, "both serve what the bundle trusts")
+        await soon(lambda: "previous.crt" in secret(cluster)["data"])
+        await soon(all_ready)
 
         assert [len(each) for each in bundles(cluster)] == [2, 2]
         assert "kubewitness/rotate" not in secret(cluster)["metadata"]["annotations"]
@@ -167,5 +166,3 @@ async def test_two_replicas_share_an_authority_mend_the_bundle_and_rotate(
             for each in both
         ]
         assert (sum(counted[:2]), sum(counted[2:])) == (1, 1)
-        managers = {each["manager"] for each in secret(cluster)["metadata"]["managedFields"]}
-        assert "kubewitness" in managers
