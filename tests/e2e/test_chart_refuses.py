@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 
 ONE_SINK: Final = {"stdout_sink": {"name": "terminal"}}
 RIGHT: Final[dict[str, Any]] = {"sinksConfig": [ONE_SINK], "persistence": {"enabled": False}}
-MISSPELT: Final = {
+MISSPELT: Final[dict[str, Any]] = {
     "customPlaybooks": [{"triggers": [{"on_deploymnt_update": {}}], "actions": [{"resource_babysitter": {}}]}]
 }
 NO_PATTERN: Final = {"globalConfig": {"redact": {"value_patterns": ["("]}}}

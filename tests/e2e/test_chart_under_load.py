@@ -146,11 +146,9 @@ def has_loaded(release: Release, pod: Document) -> bool:
 def is_rolled_out(release: Release) -> bool:
     found = release.get("statefulset", release.name)
     status = found["status"]
-    return (
-        status["observedGeneration"] == found["metadata"]["generation"]
-        and status["currentRevision"] == status["updateRevision"]
-        and status.get("readyReplicas") == 2
-    )
+    is_seen = status["observedGeneration"] == found["metadata"]["generation"]
+    is_over = status["currentRevision"] == status["updateRevision"] and status.get("readyReplicas") == 2
+    return bool(is_seen and is_over)
 
 
 def bundle(release: Release) -> list[x509.Certificate]:
