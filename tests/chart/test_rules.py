@@ -301,3 +301,15 @@ def test_the_rules_of_the_files_of_values_are_valid(name: str, helm: Helm) -> No
     for document in rendered(helm, name):
         if document["kind"] == "ValidatingWebhookConfiguration":
             assert [invalid(rule) for rule in document["webhooks"][0]["rules"] if invalid(rule)] == []
+
+
+def test_rules_name_no_subresource_that_is_not_there(helm: Helm) -> None:
+    connect = {"on_kubernetes_resource_operation": {"resources": ["pods"], "operations": ["connect"]}}
+    subresources = {"subresources": ["*/scale", "pods/exec"], "scope": "playbooks"}
+
+    webhooks = render(
+        helm,
+        [values(subresources, customPlaybooks=[playbook(each)]) for each in ({"on_configmap_update": {}}, connect)],
+    )
+
+    assert [rule["resources"] for webhook in webhooks for rule in webhook.rules] == [["configmaps"], ["pods/exec"]]
