@@ -307,9 +307,8 @@ def test_rules_name_no_subresource_that_is_not_there(helm: Helm) -> None:
     connect = {"on_kubernetes_resource_operation": {"resources": ["pods"], "operations": ["connect"]}}
     subresources = {"subresources": ["*/scale", "pods/exec"], "scope": "playbooks"}
 
-    webhooks = render(
-        helm,
-        [values(subresources, customPlaybooks=[playbook(each)]) for each in ({"on_configmap_update": {}}, connect)],
-    )
+    triggers: list[dict[str, Any]] = [{"on_configmap_update": {}}, connect]
+
+    webhooks = render(helm, [values(subresources, customPlaybooks=[playbook(each)]) for each in triggers])
 
     assert [rule["resources"] for webhook in webhooks for rule in webhook.rules] == [["configmaps"], ["pods/exec"]]
