@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
+import signal
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -16,9 +18,10 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
-from app.bootstrap.auditor import Auditor
+from app.audit.fingerprint_key import FingerprintKeyError
+from app.bootstrap.auditor import Auditor, serve
 from app.bootstrap.installation import SharedSecret
-from app.bootstrap.watcher import Watcher
+from app.bootstrap.watcher import Watcher, watch
 from app.kube.errors import ApiError
 from app.settings import Settings, WatchSettings
 from app.tls.files import ensure_dev_certificates
@@ -197,6 +200,27 @@ async def test_the_start_waits_for_the_api_server(tmp_path: Path) -> None:
         finally:
             assert await auditor.stop(0) == 0
     assert "console-token" in found.objects.contents
+
+
+@pytest.mark.parametrize("program", ["serve", "watch"])
+async def test_a_start_that_waits_ends_when_it_is_told_to(tmp_path: Path, program: str) -> None:
+    async with cluster() as (found, server):
+        found.objects.forbidden.add("GET")
+        common = options(tmp_path, server)
+        running = asyncio.create_task(
+            serve(own(tmp_path, server)) if program == "serve" else watch(WatchSettings(**common))
+        )
+        await server.requested(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+        assert await asyncio.wait_for(running, 10) == 0
+
+
+async def test_a_start_that_fails_says_why_and_leaves_no_connection(tmp_path: Path) -> None:
+    async with cluster() as (_, server):
+        settings = own(tmp_path, server, fingerprint_key_file=tmp_path / "missing")
+        with pytest.raises(FingerprintKeyError, match="missing: cannot read the fingerprint key"):
+            await serve(settings)
 
 
 async def test_the_watcher_shares_the_key_and_the_token(tmp_path: Path) -> None:

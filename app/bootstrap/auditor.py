@@ -51,10 +51,14 @@ class Auditor:
             self.certificate = FileCertificate(settings, self.metrics)
         self.namespaces = Namespaces(settings.kubeconfig)
         self.watching = _watching(self.backbone, self.namespaces) if settings.watch else None
-        self._wish = Stop()
+        self.wish = Stop()
 
     async def start(self) -> None:
         """Open the journal, compile the configuration, begin to deliver and to listen."""
+        async with self.backbone.starting():
+            await self._start()
+
+    async def _start(self) -> None:
         backbone = self.backbone
         await backbone.open()
         if backbone.installation is not None and self.settings.tls_source == "secret":
@@ -113,12 +117,12 @@ class Auditor:
 
     def request_stop(self) -> None:
         """Begin to stop; asked twice, do not wait for the drain time."""
-        self._wish.ask()
+        self.wish.ask()
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; return the process' exit code: 1 where entries were lost at the end."""
-        with self._wish.on_signals():
-            await self._wish.wait()
+        with self.wish.on_signals():
+            await self.wish.wait()
             return await self.stop(self.settings.drain_seconds)
 
     async def stop(self, drain_seconds: float) -> int:
@@ -128,7 +132,7 @@ class Auditor:
         self.admission.draining = True
         if self.watching is not None:
             await self.watching.close()
-        await self._wish.linger(drain_seconds)
+        await self.wish.linger(drain_seconds)
         await stop(self._admission_server, self._admission_task)
         await self.namespaces.close()
         await self.backbone.background.cancel()
@@ -180,6 +184,8 @@ def _written(sock: socket.socket) -> str:
 async def serve(settings: Settings) -> int:
     """Run the service until it is told to stop; return the exit code."""
     auditor = Auditor(settings)
-    await auditor.start()
-    calm_the_collector()
-    return await auditor.run()
+    with auditor.wish.on_signals():
+        if not await auditor.wish.spares(auditor.start()):
+            return 0
+        calm_the_collector()
+        return await auditor.run()

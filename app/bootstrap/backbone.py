@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -179,6 +179,16 @@ class Backbone:
         token = self.installation.console_token if self.installation is not None else ""
         return lambda: token
 
+    @contextlib.asynccontextmanager
+    async def starting(self) -> AsyncIterator[None]:
+        """Leave no connection to the API server open where the start comes to nothing."""
+        try:
+            yield
+        except BaseException:
+            if self.installation is not None:
+                await self.installation.close()
+            raise
+
     def redactor(self, config: Config) -> Redactor:
         """Return the redactor that a configuration asks for."""
         redact = config.global_config.redact
@@ -230,7 +240,7 @@ class Backbone:
         self.employed.measure()
 
         def measured() -> tuple[int, list[tuple[str, int, int, float]]]:
-            with closing(connect_reader(self.journal.path)) as connection:
+            with contextlib.closing(connect_reader(self.journal.path)) as connection:
                 return journal_size(connection), queue_state(connection, datetime.now(UTC))
 
         size, states = await asyncio.to_thread(measured)

@@ -75,6 +75,22 @@ class Stop:
         """Wait until the process is asked to stop, by SIGTERM or SIGINT too."""
         await self._asked.wait()
 
+    async def spares(self, start: Coroutine[Any, Any, None]) -> bool:
+        """Do what may take long, such as to wait for an API server; return False if the wish came first, and ended it.
+
+        As process 1 of a container we would not even die of a signal that nobody handles.
+        """
+        starting, asked = asyncio.create_task(start, name="start"), asyncio.create_task(self._asked.wait())
+        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+            logger.info("stopped", action="stop", during="start")
+            return False
+        starting.result()
+        return True
+
     async def linger(self, seconds: float) -> None:
         """Wait, unless somebody is in a hurry."""
         if seconds:

@@ -25,10 +25,14 @@ class Watcher:
         self.backbone = Backbone(settings, self._take_over)
         self.namespaces = Namespaces(settings.kubeconfig)
         self.watching = Watching(self.backbone, self.namespaces, alone=True)
-        self._wish = Stop()
+        self.wish = Stop()
 
     async def start(self) -> None:
         """Open the journal, compile the configuration, begin to watch and to deliver."""
+        async with self.backbone.starting():
+            await self._start()
+
+    async def _start(self) -> None:
         backbone = self.backbone
         await backbone.open()
         await backbone.employ_sinks()
@@ -45,8 +49,8 @@ class Watcher:
 
     async def run(self) -> int:
         """Watch until SIGTERM or SIGINT; return the process' exit code: 1 where entries were lost at the end."""
-        with self._wish.on_signals():
-            await self._wish.wait()
+        with self.wish.on_signals():
+            await self.wish.wait()
             self.backbone.health.draining = True
             await self.watching.close()
             await self.namespaces.close()
@@ -69,5 +73,5 @@ class Watcher:
 async def watch(settings: WatchSettings) -> int:
     """Run the watcher until it is told to stop; return the exit code."""
     watcher = Watcher(settings)
-    await watcher.start()
-    return await watcher.run()
+    with watcher.wish.on_signals():
+        return await watcher.run() if await watcher.wish.spares(watcher.start()) else 0
