@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cel
 import pytest
 
 from app.core.kinds import NOISE, is_noise
 from tests.chart.helm import Helm
 from tests.chart.webhook_rules import WITH_CONDITIONS, Webhook, render, requests, values
-
-cel = pytest.importorskip("cel", reason="needs the package common-expression-language")
 
 RECORDED = sorted((Path(__file__).parents[1] / "data" / "reviews-k8s-1.20").glob("*.json"))
 
