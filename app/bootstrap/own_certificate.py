@@ -8,7 +8,8 @@ from typing import Final
 
 from app.bootstrap.installation import Installation
 from app.bootstrap.process import Background, every
-from app.kube.installation import RegistrationObject, registration_watch, secret_watch
+from app.kube.bells import registration_watch, secret_watch
+from app.kube.installation import RegistrationObject
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.tls.managed import ManagedCertificates, Observer

@@ -6,9 +6,10 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
+from app.kube.bells import registration_watch
 from app.kube.client import KubernetesApi
 from app.kube.errors import ApiError
-from app.kube.installation import RegistrationObject, registration_watch
+from app.kube.installation import RegistrationObject
 from app.tls.trust import Trust
 from app.tls.upkeep import Upkeep
 

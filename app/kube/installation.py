@@ -7,16 +7,14 @@ in no repr and in no message.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from app.kube.client import KubernetesApi, Parameters
+from app.kube.client import Parameters
 from app.kube.errors import ApiError
-from app.kube.handling import ChangeKind
-from app.kube.watching import Watch
 from app.kube.webhooks import CONFIGURATIONS
 
 FIELD_MANAGER: Final = "kubewitness"
@@ -224,35 +222,3 @@ def _decoded(body: bytes, kind: type[T], what: str) -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ApiError(f"{what}: the answer cannot be read") from None
-
-
-class _Bell:
-    """Hears of every change of what a watch shows, and tells no more than that."""
-
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
-
-    def begin(self) -> None:
-        """See Handler."""
-
-    def listed(self, item: msgspec.Raw) -> None:
-        """See Handler."""
-
-    def end(self) -> None:
-        """See Handler."""
-        self._ring()
-
-    def changed(self, event: ChangeKind, item: msgspec.Raw) -> None:
-        """See Handler."""
-        self._ring()
-
-
-def secret_watch(api: KubernetesApi, secret: InstallationSecret, ring: Callable[[], None]) -> Watch:
-    """Return a watch that rings when the Secret may have changed; to be run."""
-    return Watch(api, secret.folder, _Bell(ring), name="secret", field_selector=f"metadata.name={secret.name}")
-
-
-def registration_watch(api: KubernetesApi, name: str, ring: Callable[[], None]) -> Watch:
-    """Return a watch that rings when the ValidatingWebhookConfiguration may have changed; to be run."""
-    selector = f"metadata.name={name}"
-    return Watch(api, CONFIGURATIONS, _Bell(ring), name="webhook configuration", field_selector=selector)

@@ -128,9 +128,7 @@ def write_annotations(held: Authorities, annotations: Mapping[str, str]) -> dict
 def certificates(text: bytes) -> tuple[x509.Certificate, ...]:
     """Return all certificates of a PEM text; none if any of them cannot be read."""
     try:
-        found = x509.load_pem_x509_certificates(text)
-        # An ASN.1 time that is none shows only when it is asked for.
-        return tuple(found) if all(each.not_valid_after_utc for each in found) else ()
+        return tuple(x509.load_pem_x509_certificates(text))
     except _UNREADABLE:
         return ()
 

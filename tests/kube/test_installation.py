@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
+from app.kube.bells import registration_watch, secret_watch
 from app.kube.errors import ApiError
 from app.kube.installation import (
     InstallationSecret,
     Registration,
     RegistrationObject,
     SecretDocument,
-    registration_watch,
-    secret_watch,
 )
 from app.kube.webhooks import CONFIGURATIONS
 from tests.kube.api_server import Exchange, document, failure, serving
