@@ -18,7 +18,7 @@ UNOWNED = ("default", "kube-root-ca.crt")
 
 
 def test_uninstall_leaves_nothing_but_the_claim(ground: Ground, helm: Helm) -> None:
-    with Release(helm, ground.cluster, "kubewitness") as release:
+    with Release(helm, ground.cluster, "kubewitness-gone") as release:
         release.install({"watcher": {"enabled": True}})
         eventually(lambda: release.get("lease", f"{release.name}-watcher")["spec"].get("holderIdentity"), "a leader")
         assert "ca.crt" in release.get("secret", release.name)["data"]
