@@ -60,7 +60,8 @@ def kinds() -> str:
 
 def schema() -> str:
     """Return values.schema.json."""
-    return values_schema.text(values_file.descriptions(values_file.FILE.read_text("utf-8")))
+    text = values_file.FILE.read_text("utf-8")
+    return values_schema.text(values_file.descriptions(text), yaml.safe_load(text))
 
 
 def readme() -> str:

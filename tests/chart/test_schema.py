@@ -23,6 +23,7 @@ from tests.chart.rendered import CI
 from tests.config.test_robusta_yaml import BLOCKS
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
 EXAMPLES = [*sorted((ROOT / "config").glob("*.yaml")), *sorted((ROOT / "config" / "sinks").glob("*.yaml"))]
 
 IMAGE_CHANGE = """
@@ -61,6 +62,14 @@ def values(text: str) -> Any:
     return yaml.safe_load(textwrap.dedent(text))
 
 
+def whole(given: Any, defaults: Any = DEFAULTS) -> Any:
+    """Return values as Helm checks them: with the defaults, and without the defaults that somebody left blank."""
+    if not isinstance(given, dict) or not isinstance(defaults, dict):
+        return given
+    filled = {key: whole(each, defaults.get(key)) for key, each in given.items()}
+    return {key: each for key, each in (defaults | filled).items() if each is not None or key not in defaults}
+
+
 def test_it_is_a_schema_that_every_helm_knows() -> None:
     jsonschema_rs.meta.validate(SCHEMA)
 
@@ -70,19 +79,19 @@ def test_it_is_a_schema_that_every_helm_knows() -> None:
 
 @pytest.mark.parametrize("path", [CHART / "values.yaml", *CI.values(), *EXAMPLES], ids=lambda path: path.name)
 def test_the_files_of_this_project_are_values(path: Path, validator: jsonschema_rs.Draft7Validator) -> None:
-    validator.validate(yaml.safe_load(path.read_text("utf-8")) or {})
+    validator.validate(whole(yaml.safe_load(path.read_text("utf-8")) or {}))
 
 
 @pytest.mark.parametrize("text", [IMAGE_CHANGE, FAILED_JOB], ids=["image change", "failed job"])
 def test_the_playbooks_of_the_tutorial_are_values_to_the_letter(
     text: str, validator: jsonschema_rs.Draft7Validator
 ) -> None:
-    validator.validate(values(text))
+    validator.validate(whole(values(text)))
 
 
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
 def test_sinks_that_people_bring_from_robusta_are_values(block: str, validator: jsonschema_rs.Draft7Validator) -> None:
-    validator.validate({"sinksConfig": values(block)})
+    validator.validate(whole({"sinksConfig": values(block)}))
 
 
 @pytest.mark.parametrize("name", TRIGGERS)
@@ -90,7 +99,7 @@ def test_every_trigger_is_a_value(name: str, validator: jsonschema_rs.Draft7Vali
     parameters = {"group": "example.com", "kind": "Widget"} if name.startswith("on_resource_") else None
 
     validator.validate(
-        {"customPlaybooks": [{"triggers": [{name: parameters}], "actions": [{"resource_babysitter": None}]}]}
+        whole({"customPlaybooks": [{"triggers": [{name: parameters}], "actions": [{"resource_babysitter": None}]}]})
     )
 
 
@@ -123,7 +132,7 @@ def test_what_the_program_reads_in_other_forms_is_a_value(text: str, validator: 
     document = {key: each for key, each in values(text).items() if key != "global"}
 
     read(msgspec.json.encode(document), "values", environ | {"T": "topic"})
-    validator.validate(values(text))
+    validator.validate(whole(values(text)))
 
 
 class Refused(NamedTuple):
@@ -216,6 +225,10 @@ OTHERS = {
     "an operation": Refused("webhook: {operations: [update]}", "/webhook/operations/0", "'UPDATE', 'CREATE'"),
     "a subresource": Refused("webhook: {subresources: [scale]}", "/webhook/subresources/0", "'scale' does not match"),
     "a size": Refused("persistence: {size: 8 gigs}", "/persistence/size", "'8 gigs' does not match"),
+    "a number left blank": Refused("replicas:", "", "missing property 'replicas'"),
+    "operations left blank": Refused("webhook: {operations: }", "/webhook", "missing property 'operations'"),
+    "a section left blank": Refused("persistence:", "", "missing property 'persistence'"),
+    "a section of a section left blank": Refused("certificates: {managed: }", "/certificates", "missing property"),
     "a tag that YAML reads as a number": Refused("image: {tag: 1.10}", "/image/tag", "got number, want string"),
 }
 
@@ -235,6 +248,32 @@ def test_helm_names_the_place_and_what_is_wrong_with_it(case: Refused, helm: Hel
 def test_what_is_refused_is_what_the_program_refuses(case: Refused) -> None:
     with pytest.raises(ConfigError):
         read(case.values.encode(), "values", {})
+
+
+EMPTY = [place for place, default in DEFAULTS.items() if default in ("", [], {})]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{{{name}: }}" for name in EMPTY),
+        "{resources: , watcher: {resources: }}",
+        "{image: {tag: , digest: }, persistence: {storageClassName: }}",
+        "webhook: {excludedNamespaces: , annotations: }",
+        "certificates: {certManager: {issuerRef: }, provided: {secretName: , caBundle: }}",
+        "console: {ingress: {enabled: true, host: a.example.com, className: , annotations: , tlsSecretName: }}",
+        "{networkPolicy: {enabled: true, console: }, serviceAccount: {annotations: }}",
+        "{serviceMonitor: {enabled: true, labels: }, prometheusRule: {enabled: true, labels: }}",
+        "dashboard: {enabled: true, labels: }",
+    ],
+)
+def test_what_may_be_empty_may_be_left_blank(text: str, helm: Helm) -> None:
+    assert None not in leaves(helm.template(values(text)))
+
+
+def leaves(value: Any) -> list[Any]:
+    inner = value.values() if isinstance(value, dict) else value
+    return [leaf for each in inner for leaf in leaves(each)] if isinstance(value, dict | list) else [value]
 
 
 def test_helm_lint_says_the_same(helm: Helm, tmp_path: Path) -> None:

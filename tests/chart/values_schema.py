@@ -28,7 +28,7 @@ _SPELLINGS: Final = {
 """How a number or a truth may be written as a text, as it comes from a variable or `--set-string`."""
 
 
-def values_schema(descriptions: dict[tuple[str, ...], str]) -> Schema:
+def values_schema(descriptions: dict[tuple[str, ...], str], defaults: dict[str, Any]) -> Schema:
     """Return the schema of all values; each described as its comment in values.yaml does."""
     program, rest = schema(), Values.model_json_schema()
     definitions = program["$defs"]
@@ -44,6 +44,7 @@ def values_schema(descriptions: dict[tuple[str, ...], str]) -> Schema:
     document["definitions"].update(dict(_nullable(document["definitions"])))
     document = _plain(_shaped(document, document["definitions"]))
     _without_required(document, own["definitions"])
+    _require(document, defaults, document["definitions"])
     _describe(document, descriptions)
     # A chart that has this one as a dependency gives it its `global` values.
     properties = document["properties"] | {"global": {"type": "object"}}
@@ -52,14 +53,15 @@ def values_schema(descriptions: dict[tuple[str, ...], str]) -> Schema:
         "title": "Values of kubewitness",
         "type": "object",
         "additionalProperties": False,
+        "required": document["required"],
         "properties": properties,
         "definitions": dict(sorted(_used(properties, document["definitions"]).items())),
     }
 
 
-def text(descriptions: dict[tuple[str, ...], str]) -> str:
+def text(descriptions: dict[tuple[str, ...], str], defaults: dict[str, Any]) -> str:
     """Return the file."""
-    return json.dumps(values_schema(descriptions), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(values_schema(descriptions, defaults), indent=1, ensure_ascii=False) + "\n"
 
 
 def _accept_what_validators_read(definitions: dict[str, Schema], program: Schema) -> None:
@@ -195,6 +197,27 @@ def _without_required(document: Schema, own: dict[str, Schema]) -> None:
     """Let people leave out values: Helm has the defaults."""
     for name in own:
         document["definitions"][name].pop("required", None)
+
+
+def _require(section: Schema, defaults: dict[str, Any], definitions: dict[str, Schema]) -> None:
+    """Require what has a default: Helm adds it before it checks, and it lacks only where somebody left it blank.
+
+    A blank `replicas:` would be no replica, and blank `operations:` none at all. What may be empty may be blank, and so
+    may mappings that are free: that takes the default's keys away.
+    """
+    required = []
+    for name, default in defaults.items():
+        value = section["properties"][name]
+        if isinstance(default, dict):
+            part = definitions.get(_name(value.get("$ref", ""))) if default else None
+            if part is None:
+                continue
+            _require(part, default, definitions)
+        elif default in ("", []):
+            continue
+        required.append(name)
+    if required:
+        section["required"] = required
 
 
 def _describe(document: Schema, descriptions: dict[tuple[str, ...], str]) -> None:
