@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 NAME: Final = "keeps"
 AUTHORITY: Final = base64.b64encode(b"-----BEGIN CERTIFICATE-----").decode()
+OWN: Final = "-----BEGIN CERTIFICATE-----\nof one's own"
+PROVIDED: Final = {"mode": "provided", "provided": {"secretName": "serving", "caBundle": OWN}}
 WRITER: Final = {"fieldManager": "kubewitness"}
 SECRET: Final = f"/api/v1/namespaces/{NAME}/secrets/{NAME}-kubewitness"
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAME}/leases/{NAME}-kubewitness-watcher"
@@ -38,9 +40,9 @@ class Installed:
     client: httpx.Client
     way: str
 
-    def run(self, command: str, **values: Any) -> str:
+    def run(self, command: str, *options: str, **values: Any) -> str:
         return self.helm.run(
-            *(command, NAME, str(CHART), f"--namespace={NAME}", self.way, "--values=-"),
+            *(command, NAME, str(CHART), f"--namespace={NAME}", self.way, *options, "--values=-"),
             stdin=msgspec.json.encode(values).decode(),
             kubeconfig=self.cluster.kubeconfig(),
         )
@@ -103,6 +105,20 @@ def test_an_upgrade_and_a_rollback_keep_what_the_program_wrote(installed: Instal
     installed.helm.run("rollback", NAME, "1", f"--namespace={NAME}", installed.way, kubeconfig=kubeconfig)
     assert_kept(installed)
     assert installed.webhook()["timeoutSeconds"] == 2
+
+
+def test_an_authority_of_ones_own_replaces_the_programs_and_goes_again(installed: Installed) -> None:
+    written_by_the_program(installed)
+    force = ["--force-conflicts"] if installed.way == "--server-side=true" else []
+    if force:
+        with pytest.raises(HelmError, match=r'conflict with "kubewitness".*caBundle'):
+            installed.run("upgrade", certificates=PROVIDED)
+
+    installed.run("upgrade", *force, certificates=PROVIDED)
+
+    assert base64.b64decode(installed.webhook()["clientConfig"]["caBundle"]).decode() == OWN
+    installed.run("upgrade", "--reset-values")
+    assert "caBundle" not in installed.webhook()["clientConfig"]
 
 
 def test_claims_that_cannot_change_are_refused_with_what_to_do(installed: Installed) -> None:
