@@ -128,3 +128,20 @@ def test_claims_that_cannot_change_are_refused_with_what_to_do(installed: Instal
         installed.run("upgrade", persistence={"enabled": False})
 
     installed.run("upgrade", persistence={"size": "8192Mi"})
+
+
+def test_nothing_is_said_of_claims_whose_statefulset_goes(installed: Installed) -> None:
+    installed.run("upgrade", watcher={"separate": True})
+
+    with pytest.raises(HelmError) as refusal:
+        installed.run("upgrade", persistence={"enabled": False})
+    assert "delete statefulset keeps-kubewitness-watcher" not in str(refusal.value)
+    with pytest.raises(HelmError, match=r"delete statefulset keeps-kubewitness-watcher --namespace"):
+        installed.run("upgrade", watcher={"separate": True}, persistence={"enabled": False})
+
+
+def test_the_notes_say_so_where_namespaces_have_no_label(installed: Installed) -> None:
+    labels = installed.get(f"/api/v1/namespaces/{NAME}")["metadata"].get("labels", {})
+    command = f"kubectl label namespace {NAME} kubernetes.io/metadata.name={NAME}"
+
+    assert (command in installed.run("upgrade")) is not ("kubernetes.io/metadata.name" in labels)
