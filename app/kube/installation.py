@@ -15,7 +15,7 @@ import msgspec
 
 from app.kube.client import Parameters
 from app.kube.errors import ApiError
-from app.kube.webhooks import CONFIGURATIONS
+from app.kube.webhooks import CONFIGURATIONS, DOMAIN
 
 FIELD_MANAGER: Final = "kubewitness"
 _BUNDLE_FIELD: Final = b'"f:caBundle"'
@@ -104,6 +104,10 @@ class InstallationSecret:
 
     def _read(self, body: bytes) -> SecretDocument:
         document = _decoded(body, SecretDocument, str(self))
+        if (
+            document.metadata.get("name") != self.name
+        ):  # a Status, or a page of whoever is in between, is no empty Secret
+            raise ApiError(f"{self}: the answer is something else")
         # The server keeps its own when none are sent.
         metadata = {name: value for name, value in document.metadata.items() if name != "managedFields"}
         return msgspec.structs.replace(document, metadata=metadata)
@@ -143,15 +147,28 @@ class _Webhook(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """A ValidatingWebhookConfiguration, as far as trust goes."""
+    """A ValidatingWebhookConfiguration, as far as trust goes.
+
+    Only webhooks count whose names are ours (`DOMAIN`): what somebody else has put beside them leads elsewhere, to
+    whom our authority means nothing.
+    """
 
     metadata: _Metadata
     webhooks: tuple[_Webhook, ...] = ()
 
     @property
     def bundles(self) -> tuple[bytes, ...]:
-        """The caBundle (PEM) of each webhook."""
-        return tuple(webhook.client_config.ca_bundle for webhook in self.webhooks)
+        """The caBundle (PEM) of each of our webhooks."""
+        return tuple(self.places.values())
+
+    @property
+    def places(self) -> dict[int, bytes]:
+        """The same, by the index of the webhook among all."""
+        return {
+            index: webhook.client_config.ca_bundle
+            for index, webhook in enumerate(self.webhooks)
+            if webhook.name.endswith(DOMAIN)
+        }
 
     @property
     def bundle_writer(self) -> str:
@@ -182,12 +199,12 @@ class RegistrationObject:
             raise self._explained(error, "get") from None
 
     async def publish(self, found: Registration, bundle: bytes) -> Registration:
-        """Write the bundle to every webhook and return the result; a conflict if anything changed since `found`."""
+        """Write the bundle to our webhooks and return the result; a conflict if anything changed since `found`."""
         version = {"op": "test", "path": "/metadata/resourceVersion", "value": found.metadata.resource_version}
         text = base64.b64encode(bundle).decode()
         writes = [
             {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": text}
-            for index, held in enumerate(found.bundles)
+            for index, held in found.places.items()
             if held != bundle
         ]
         body, manager = msgspec.json.encode([version, *writes]), {"fieldManager": FIELD_MANAGER}

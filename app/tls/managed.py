@@ -11,6 +11,7 @@ Every replica does the same, and none leads. What keeps them from harming each o
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -40,6 +41,11 @@ logger = structlog.get_logger(__name__)
 
 LOOK_INTERVAL: Final = timedelta(seconds=30)
 """How late a change is seen that no watch has told."""
+
+REPAIRS: Final = 30
+"""Times a minute at most that a replica writes a caBundle again which somebody else goes on changing."""
+
+_MINUTE: Final = 60.0
 
 
 class Observer(Protocol):
@@ -93,6 +99,7 @@ class ManagedCertificates:
         self._leaf: Leaf | None = None
         self._sightings = Sightings()
         self._in_place: Certificates | None = None
+        self._repairs = deque[float](maxlen=REPAIRS)
 
     @property
     def leaf(self) -> Leaf | None:
@@ -212,10 +219,12 @@ class ManagedCertificates:
     async def _publish(self, found: Registration, held: Authorities) -> None:
         """Have every caBundle hold what is in force, and nothing else."""
         wanted = frozenset(held.in_force)
-        if not found.webhooks or all(frozenset(certificates(each)) == wanted for each in found.bundles):
+        if not found.bundles or all(frozenset(certificates(each)) == wanted for each in found.bundles):
             self._in_place = wanted
             return
         is_repair, writer = self._is_repair(found, wanted), found.bundle_writer
+        if is_repair:
+            self._pace(writer)
         self._saw(await self._registration.publish(found, held.bundle))
         self._in_place = wanted
         if is_repair:
@@ -223,6 +232,18 @@ class ManagedCertificates:
             logger.warning("caBundle repaired", action="restore", what=str(self._registration), was_written_by=writer)
         else:
             logger.info("caBundle written", action="publish", what=str(self._registration), certificates=len(wanted))
+
+    def _pace(self, writer: str) -> None:
+        """Raise ApiError, which says when to go on, where two write the same field as fast as they can."""
+        now = self._moment()
+        wait = self._repairs[0] + _MINUTE - now if len(self._repairs) == REPAIRS else 0
+        if wait > 0:
+            raise ApiError(
+                f"the caBundle of {self._registration} was changed {REPAIRS} times within a minute, last by "
+                f"{writer or 'somebody'}: have one of the two not write it; it is written again in {wait:.0f} s",
+                retry_after=wait,
+            )
+        self._repairs.append(now)
 
     def _is_repair(self, found: Registration, wanted: Certificates) -> bool:
         """Whether somebody else has changed it, rather than we what is wanted."""

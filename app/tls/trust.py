@@ -10,6 +10,7 @@ from cryptography import x509
 
 from app.kube.errors import ApiError
 from app.kube.installation import Registration
+from app.kube.webhooks import DOMAIN
 from app.tls.authorities import Certificates, certificates
 from app.tls.check import is_issued_by
 
@@ -50,7 +51,7 @@ class Trust:
 
     @property
     def seen(self) -> Certificates:
-        """What every webhook of the configuration trusts."""
+        """What every one of our webhooks trusts."""
         return frozenset[x509.Certificate].intersection(*self._certificates) if self._certificates else frozenset()
 
     def verdict(self, chain_pem: bytes) -> Verdict:
@@ -68,8 +69,8 @@ class Trust:
     def _problem(self, chain_pem: bytes) -> str:
         if self._found is None:
             return f"there is no {self._what}, so API servers show us nothing: `helm upgrade` restores it"
-        if not self._found.webhooks:
-            return f"{self._what} has no webhook: `helm upgrade` restores it"
+        if not self._certificates:
+            return f"{self._what} has no webhook whose name ends in {DOMAIN}: `helm upgrade` restores it"
         if self._trusts(chain_pem):
             return ""
         writer = self._found.bundle_writer

@@ -116,6 +116,13 @@ async def test_what_is_no_secret_is_an_error_that_does_not_show_it(tmp_path: Pat
     assert raised.value.__cause__ is None
 
 
+@pytest.mark.parametrize("answer", [{"kind": "Status", "metadata": {}, "code": 200}, {"metadata": {"name": "other"}}])
+async def test_another_object_is_not_taken_for_an_empty_secret(tmp_path: Path, answer: dict[str, Any]) -> None:
+    async with serving(document(answer)) as server, client(server, tmp_path) as api:
+        with pytest.raises(ApiError, match="Secret tools/audit: the answer is something else"):
+            await InstallationSecret(api, "tools", "audit").get()
+
+
 def test_a_secret_does_not_show_what_it_holds() -> None:
     assert repr(SecretDocument(metadata={"name": "audit"}, data={"a": b"very secret"})) == "SecretDocument(audit)"
 
@@ -138,6 +145,21 @@ async def test_a_bundle_is_written_where_it_differs_and_only_to_what_was_read(tm
         {"op": "test", "path": "/metadata/resourceVersion", "value": "9"},
         {"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": "bmV3"},
         {"op": "add", "path": "/webhooks/1/clientConfig/caBundle", "value": "bmV3"},
+    ]
+
+
+async def test_a_webhook_of_somebody_else_keeps_its_bundle(tmp_path: Path) -> None:
+    theirs = {"name": "check.example.com", "clientConfig": {"url": "https://example.com", "caBundle": "dGhlaXJz"}}
+    both = {**CONFIGURATION, "webhooks": [theirs, *CONFIGURATION["webhooks"][:1]]}
+    async with serving(document(both), document(both)) as server, client(server, tmp_path) as api:
+        registration = RegistrationObject(api, "audit")
+        found = await registration.get()
+        assert found is not None
+        await registration.publish(found, b"new")
+
+    assert found.bundles == (b"old",)
+    assert server.requests[1].document[1:] == [
+        {"op": "add", "path": "/webhooks/1/clientConfig/caBundle", "value": "bmV3"}
     ]
 
 

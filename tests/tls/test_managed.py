@@ -10,6 +10,7 @@ import structlog
 
 from app.tls.authorities import ROTATE, pem
 from app.tls.issue import issue_authority
+from app.tls.managed import REPAIRS
 from app.tls.rotation import Terms
 from tests.tls.handshake import shake_hands
 from tests.tls.objects import CONFIGURATION, KEEP, SECRET, START, Objects, Replica
@@ -299,3 +300,22 @@ def test_no_log_shows_a_key() -> None:
 
     assert "PRIVATE" not in repr(logged) + repr(replica.managed.leaf)
     assert len(logged) > 5
+
+
+def test_who_goes_on_changing_the_bundle_is_not_answered_without_end() -> None:
+    objects, (replica,) = install()
+    for _ in range(REPAIRS):
+        objects.put_bundle(FOREIGN, manager="cainjector")
+        objects.clock += 1
+        assert replica.look() is None
+    objects.put_bundle(FOREIGN, manager="cainjector")
+
+    failure = replica.look()
+    assert failure is not None
+    assert failure.retry_after == 31
+    assert "was changed 30 times within a minute, last by cainjector: have one of the two not write it" in str(failure)
+    assert replica.counted.repairs == REPAIRS
+
+    objects.clock += 31
+    assert replica.look() is None
+    assert objects.trusted == {replica.signer}

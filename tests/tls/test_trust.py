@@ -103,6 +103,19 @@ def test_every_webhook_has_to_trust() -> None:
     assert trusting(ROOT.certificate_pem, b"").verdict(chain).state == "unavailable"
 
 
+def test_webhooks_of_others_have_no_say() -> None:
+    theirs = {"name": "check.example.com", "clientConfig": {"url": "https://example.com"}}
+    document = {"metadata": {"name": "audit"}, "webhooks": [theirs, webhook("a", ROOT.certificate_pem)]}
+    trust = Trust("audit", is_kept=True)
+
+    trust.saw(msgspec.json.decode(msgspec.json.encode(document), type=Registration))
+    assert trust.verdict(leaf(ROOT).certificate_pem).state == "ok"
+    assert trust.seen == {ROOT.certificate}
+
+    trust.saw(msgspec.json.decode(msgspec.json.encode({**document, "webhooks": [theirs]}), type=Registration))
+    assert "no webhook whose name ends in .kubewitness.svc" in trust.verdict(leaf(ROOT).certificate_pem).message
+
+
 def test_a_verdict_changes_with_what_is_read_and_with_what_is_served() -> None:
     trust, chain = trusting(ROOT.certificate_pem), leaf(ROOT).certificate_pem
     assert trust.verdict(chain).state == "ok"
