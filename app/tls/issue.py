@@ -22,8 +22,11 @@ from app.tls.errors import CertificateError
 
 AUTHORITY_LIFETIME: Final = timedelta(days=3650)
 LEAF_LIFETIME: Final = timedelta(days=365)
-CLOCK_SKEW: Final = timedelta(minutes=5)
-"""How far certificates are backdated: clients with a slow clock must not call a new one "not yet valid"."""
+CLOCK_SKEW: Final = timedelta(hours=1)
+"""How far certificates are backdated: clients with a slower clock must not call a new one "not yet valid".
+
+A clock some minutes ahead of the API server's is no rarity, and what is signed by it would be refused for so long.
+"""
 
 # Clients look at the alternative names alone, and a common name has 64 characters at most: too few for some
 # Services. The organization keeps the subject apart from any authority's, so that no leaf looks self-issued.

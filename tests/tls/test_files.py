@@ -208,7 +208,7 @@ def test_files_that_cannot_be_served_are_explained(
         (NOW + timedelta(days=366), r"tls\.crt expired at 2027-11-22 08:00:00 UTC"),
         (
             NOW - timedelta(days=1),
-            r"tls\.crt is not valid before 2026-11-22 07:55:00 UTC, and .* clock says 2026-11-21",
+            r"tls\.crt is not valid before 2026-11-22 07:00:00 UTC, and .* clock says 2026-11-21",
         ),
     ],
 )
