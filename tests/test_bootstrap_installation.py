@@ -142,7 +142,8 @@ async def test_an_empty_secret_is_enough_for_a_service_that_its_api_server_trust
             await writer.wait_closed()
 
         assert set(found.objects.contents) == {"ca.crt", "ca.key", "fingerprint-key", "console-token"}
-        assert not (tmp_path / "data" / "fingerprint.key").exists()
+        copy = (tmp_path / "data" / "fingerprint.key").read_bytes()
+        assert copy.strip() == found.objects.contents["fingerprint-key"]
         year = datetime.now(UTC) + timedelta(days=365)
         assert metric(auditor, "kubewitness_authority_expiry_timestamp_seconds") == pytest.approx(
             year.timestamp(), abs=600
@@ -249,6 +250,27 @@ def test_a_key_in_the_data_folder_is_taken_over(tmp_path: Path) -> None:
 
     assert filled(objects, tmp_path).contents["fingerprint-key"] == OLD_KEY
     assert objects.contents["fingerprint-key"] == OLD_KEY
+
+
+async def test_a_journal_that_outlives_its_secret_keeps_its_fingerprints(tmp_path: Path) -> None:
+    keys = []
+    for _ in range(2):
+        async with cluster() as (found, server), running(own(tmp_path, server)):
+            keys.append(found.objects.contents["fingerprint-key"])
+
+    assert keys[0] == keys[1]
+
+
+async def test_a_copy_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "data" / "fingerprint.key.new").mkdir(parents=True)
+    async with cluster() as (_, server), running(own(tmp_path, server)) as auditor:
+        await ready(auditor)
+
+
+def test_a_key_in_the_data_folder_that_is_none_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "fingerprint.key").write_bytes(b"short")
+
+    assert len(filled(Objects(), tmp_path).contents["fingerprint-key"]) == 64
 
 
 def test_what_the_secret_holds_comes_first(tmp_path: Path) -> None:

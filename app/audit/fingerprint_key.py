@@ -30,10 +30,29 @@ def fingerprint_key(data_dir: Path, given: Path | None) -> bytes:
     return key
 
 
+def keep_fingerprint_key(data_dir: Path, key: bytes) -> None:
+    """Have the data folder hold this key, for its owner alone; raises OSError if it cannot be written.
+
+    The journal's fingerprints are of this key: with a copy beside it, they can be compared with later ones even if
+    where the key came from is lost, such as a Secret that went with what it was installed by.
+    """
+    path = data_dir / FILE_NAME
+    if not path.exists() or path.read_bytes().strip() != key:
+        _write(path, key)
+
+
 def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(LENGTH) + "\n")
+    _write(path, secrets.token_hex(LENGTH).encode())
+
+
+def _write(path: Path, key: bytes) -> None:
+    """Write all of it or nothing: half a key would be no key at the next start."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    new.replace(path)

@@ -169,6 +169,7 @@ class Backbone:
     def _fingerprint_key(self) -> bytes:
         given = self.settings.fingerprint_key_file
         if self.installation is not None and given is None:
+            self.installation.keep_fingerprint_key(self.settings.data_dir)
             return self.installation.fingerprint_key
         return fingerprint_key(self.settings.data_dir, given)
 

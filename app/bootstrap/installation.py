@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from app.audit.fingerprint_key import FILE_NAME, LENGTH, fingerprint_key
+from app.audit.fingerprint_key import FILE_NAME, LENGTH, FingerprintKeyError, fingerprint_key, keep_fingerprint_key
 from app.kube.client import KubernetesApi
 from app.kube.installation import InstallationSecret, ObjectApi
 from app.settings import CommonSettings
@@ -67,7 +67,12 @@ class SharedSecret:
 
     def _own_key(self) -> bytes:
         path = self._data_dir / FILE_NAME
-        return fingerprint_key(self._data_dir, path) if path.exists() else secrets.token_hex(LENGTH).encode()
+        if path.exists():
+            try:
+                return fingerprint_key(self._data_dir, path)
+            except FingerprintKeyError as error:
+                logger.warning("fingerprint key not taken over", action="replace", error=str(error))
+        return secrets.token_hex(LENGTH).encode()
 
 
 class Installation:
@@ -94,6 +99,13 @@ class Installation:
     def fingerprint_key(self) -> bytes:
         """The key of the fingerprints, the same for all replicas."""
         return self.shared[FINGERPRINT_KEY]
+
+    def keep_fingerprint_key(self, data_dir: Path) -> None:
+        """Leave a copy beside the journal, for the day on which the journal is there and the Secret is not."""
+        try:
+            keep_fingerprint_key(data_dir, self.fingerprint_key)
+        except OSError as error:
+            logger.warning("fingerprint key not copied", action="skip", folder=str(data_dir), error=str(error))
 
     @property
     def console_token(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.audit.fingerprint_key import FILE_NAME, FingerprintKeyError, fingerprint_key
+from app.audit.fingerprint_key import FILE_NAME, FingerprintKeyError, fingerprint_key, keep_fingerprint_key
 
 
 def test_a_key_is_made_once_and_kept(tmp_path: Path) -> None:
@@ -47,3 +47,23 @@ def test_a_key_that_is_too_short_is_refused_with_the_way_to_make_one(tmp_path: P
         fingerprint_key(tmp_path, None)
 
     assert "short\n" not in str(error.value)
+
+
+def test_a_key_from_elsewhere_is_kept_for_its_owner_alone_and_found_again(tmp_path: Path) -> None:
+    keep_fingerprint_key(tmp_path, b"k" * 64)
+
+    assert fingerprint_key(tmp_path, None) == b"k" * 64
+    assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
+
+
+def test_the_key_in_use_replaces_another_and_is_written_once(tmp_path: Path) -> None:
+    fingerprint_key(tmp_path, None)
+    (tmp_path / f"{FILE_NAME}.new").write_text("half a k")  # of a start that was cut off
+
+    keep_fingerprint_key(tmp_path, b"k" * 64)
+    written = (tmp_path / FILE_NAME).stat()
+    keep_fingerprint_key(tmp_path, b"k" * 64)
+
+    assert fingerprint_key(tmp_path, None) == b"k" * 64
+    assert (tmp_path / FILE_NAME).stat() == written
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
