@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.e2e.node import ground as grounds
 from tests.e2e.node.commands import run
 from tests.e2e.node.environment import expanded
 from tests.e2e.node.ground import Ground
+from tests.e2e.node.image import ROOT
 from tests.e2e.node.network import Network
 from tests.e2e.node.yard import Yard, is_ready, only, python, server, shell
 from tests.e2e.webhooks import eventually
@@ -24,6 +26,9 @@ from tests.e2e.webhooks import eventually
 pytestmark = pytest.mark.e2e
 
 UNPRIVILEGED = {"runAsUser": 65532, "runAsGroup": 65532, "runAsNonRoot": True, "allowPrivilegeEscalation": False}
+
+FOREVER = 100_000_000 + os.getpid()
+"""Seconds that no other run on this machine sleeps: processes are looked for everywhere."""
 
 
 @pytest.fixture
@@ -77,6 +82,16 @@ def test_what_a_container_writes_and_sees_is_not_the_machines(yard: Yard, tmp_pa
 
     assert printed.split() == [yard.namespace, "unseen"]
     assert not Path("/var/lib", yard.namespace).exists()
+
+
+def test_a_volume_above_the_checkout_does_not_hide_the_program(yard: Yard) -> None:
+    mounts = [mount("tmp", str(ROOT))]
+
+    printed = yard.output(
+        "below", python("print('runs')", volumeMounts=mounts), volumes=[{"name": "tmp", "emptyDir": {}}]
+    )
+
+    assert printed == "runs\n"
 
 
 def test_init_containers_come_first_and_the_group_may_write_volumes(yard: Yard) -> None:
@@ -294,7 +309,7 @@ def test_a_job_fails_when_its_pods_do(yard: Yard) -> None:
     spec = {"backoffLimit": 0, "template": {"spec": pod}}
     yard.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "hopeless"}, "spec": spec})
 
-    yard.kubectl("wait", "job/hopeless", "--for=condition=Failed", "--timeout=15s")
+    yard.kubectl("wait", "job/hopeless", "--for=condition=Failed", "--timeout=30s")
 
     assert yard.kubectl("logs", "job/hopeless") == "no\n"
     (found,) = yard.get("pods", "--selector=job-name=hopeless")["items"]
@@ -320,13 +335,14 @@ def volume(yard: Yard, name: str) -> str:
 
 
 def test_a_pod_that_does_not_listen_is_killed_with_all_its_children(yard: Yard) -> None:
-    script = "trap '' TERM; setsid sleep 98765 & echo begun; sleep 98765"
+    sleep = f"sleep {FOREVER}"
+    script = f"trap '' TERM; setsid {sleep} & echo begun; {sleep}"
     yard.run("stubborn", shell(script), terminationGracePeriodSeconds=1)
-    eventually(lambda: len(yard.processes("^sleep 98765")) == 2, "two processes")
+    eventually(lambda: len(yard.processes(f"^{sleep}")) == 2, "two processes")
 
-    yard.kubectl("delete", "pod", "stubborn", "--timeout=10s")
+    yard.kubectl("delete", "pod", "stubborn", "--timeout=30s")
 
-    assert not yard.processes("^sleep 98765")
+    assert not yard.processes(f"^{sleep}")
 
 
 def test_a_service_spreads_connections_and_leaves_them_where_they_are(yard: Yard) -> None:
@@ -399,14 +415,14 @@ def test_networks_do_not_collide() -> None:
 def test_nothing_is_left_after_the_block(programs: Programs, tmp_path: Path) -> None:
     with grounds.ground(programs, tmp_path) as own:
         yard = Yard(own, "last")
-        yard.run("sleeper", shell("sleep 87654"), terminationGracePeriodSeconds=100)
-        eventually(lambda: yard.processes("^sleep 87654"), "runs")
+        yard.run("sleeper", shell(f"sleep {FOREVER}"), terminationGracePeriodSeconds=100)
+        eventually(lambda: yard.processes(f"^sleep {FOREVER}"), "runs")
         bridge = own.network.bridge
         assert bridge in run("ip", "link")
 
     with pytest.raises(ControlPlaneError):
         own.kubectl("get", "pods")
-    assert not yard.processes("^sleep 87654")
+    assert not yard.processes(f"^sleep {FOREVER}")
     number = re.sub(r"\D", "", bridge)
     eventually(lambda: not re.search(rf"{bridge}|kw{number}-", run("ip", "link")), "no network")
     assert str(tmp_path) not in Path("/proc/mounts").read_text()

@@ -51,10 +51,11 @@ def script(root: Path, *, paths: Sequence[Path], mounts: Sequence[Mount], read_o
     """
     lines = ["set -eu", "umask 022", f"mount -t tmpfs -o mode=0755 root {quote(root)}", f"cd {quote(root)}"]
     lines += [*_system(), *_settings(), *_devices()]
-    for path in paths:
-        lines += _bind(path, str(path), read_only=True)
     for mount in sorted(mounts, key=lambda mount: len(mount.target)):
         lines += _bind(mount.source, mount.target, read_only=mount.read_only)
+    # After the mounts, which would hide them: a checkout may be below /tmp, where Pods have volumes.
+    for path in paths:
+        lines += _bind(path, str(path), read_only=True)
     if read_only:
         lines.append("mount -o remount,ro,bind .")
     return "\n".join([*lines, 'exec chroot . "$@"'])
