@@ -51,12 +51,13 @@ async def nobody_sees(_name: str) -> None:
     """Leave a change unrecorded."""
 
 
-def records(data: Path) -> Callable[[str], Any]:
-    """Return what records the change of a ConfigMap in a ledger."""
+def records(data: Path, **otherwise: Any) -> Callable[[str], Any]:
+    """Return what records the change of a ConfigMap in a ledger, or something like it."""
 
     async def recorded(name: str) -> None:
         resource = Resource(version="v1", kind="ConfigMap", namespace="default", name=name)
-        await write(data, make_record(resource=resource, at_milliseconds=int(NOW.timestamp() * 1000)))
+        like = {"resource": resource, "at_milliseconds": int(NOW.timestamp() * 1000)}
+        await write(data, make_record(**{**like, **otherwise}))
 
     return recorded
 
@@ -174,6 +175,23 @@ async def test_what_to_look_at_is_said_where_no_replica_has_the_change(tmp_path:
     assert "the release's own namespace is never shown" in hints[1]
     assert "does it leave ConfigMaps out?" in hints[2]
     assert asked(server) == ["POST", "PATCH", "DELETE"]
+
+
+ELSEWHERE = Resource(version="v1", kind="ConfigMap", namespace="default", name="kubewitness-verify-00000000")
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [{"operation": "CREATE"}, {"dry_run": True}, {"resource": ELSEWHERE}],
+    ids=lambda other: next(iter(other)),
+)
+async def test_nothing_but_its_own_change_will_do(tmp_path: Path, otherwise: dict[str, Any]) -> None:
+    data = tmp_path / "data"
+    await write(data, make_record())
+    almost = Cluster(records(data, **otherwise))
+    async with consoles(data) as replicas, verification(almost, replicas, tmp_path, seconds=0) as (verified, _):
+        with pytest.raises(VerifyError, match="is in the ledger"):
+            await verified.run(Steps(5))
 
 
 async def test_a_wrong_token_is_told_before_anything_is_made(tmp_path: Path) -> None:
