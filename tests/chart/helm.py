@@ -82,7 +82,8 @@ class Helm:
             *options,
             stdin=msgspec.json.encode(dict(values or {})).decode(),
         )
-        return [document for document in yaml.safe_load_all(printed) if document]
+        # The loader in C takes a tenth of the time.
+        return [document for document in yaml.load_all(printed, yaml.CSafeLoader) if document]
 
 
 def one(documents: Sequence[Document], kind: str, name: str | None = None) -> Document:
