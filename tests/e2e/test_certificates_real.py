@@ -152,7 +152,7 @@ async def test_two_replicas_share_an_authority_mend_the_bundle_and_rotate(
         foreign = base64.b64encode(issue_authority("foreign", now=datetime.now(UTC)).certificate_pem).decode()
         patch = [{"op": "replace", "path": "/webhooks/1/clientConfig/caBundle", "value": foreign}]
         cluster.kubectl("patch", CONFIGURATION, NAME, "--type=json", "-p", msgspec.json.encode(patch).decode())
-        await soon(lambda: bundles(cluster) == begun, seconds=5)
+        await soon(lambda: bundles(cluster) == begun)
 
         cluster.kubectl(f"--namespace={NAMESPACE}", "annotate", "secret", NAME, "kubewitness/rotate=now")
         await soon(lambda: "previous.crt" in secret(cluster)["data"])

@@ -25,7 +25,7 @@ NO_PATTERN: Final = {"globalConfig": {"redact": {"value_patterns": ["("]}}}
 
 @pytest.fixture(scope="module")
 def release(ground: Ground, helm: Helm) -> Iterator[Release]:
-    with Release(helm, ground.cluster, "kubewitness") as made:
+    with Release(helm, ground.cluster, "kubewitness-refuses") as made:
         made.install(RIGHT)
         yield made
 

@@ -15,6 +15,8 @@ CLUSTER_WIDE = "validatingwebhookconfigurations,clusterroles,clusterrolebindings
 OWN = "secrets,leases,configmaps,services,serviceaccounts,roles,rolebindings,statefulsets,jobs,pods,endpoints"
 UNOWNED = ("default", "kube-root-ca.crt")
 """What the cluster itself keeps in every namespace."""
+EMPTY_SECONDS = 60.0
+"""Helm does not wait for Pods, which drain for 15 s."""
 
 
 def test_uninstall_leaves_nothing_but_the_claim(ground: Ground, helm: Helm) -> None:
@@ -25,7 +27,7 @@ def test_uninstall_leaves_nothing_but_the_claim(ground: Ground, helm: Helm) -> N
 
         release.helm("uninstall", release.name, "--wait", "--timeout=90s")
 
-        eventually(lambda: not names(release, OWN), "an empty namespace")
+        eventually(lambda: not names(release, OWN), "an empty namespace", seconds=EMPTY_SECONDS)
         assert [name for name in names(release, CLUSTER_WIDE) if "kubewitness" in name] == []
         assert names(release, "persistentvolumeclaims") == [f"PersistentVolumeClaim/data-{release.name}-0"]
 
