@@ -18,8 +18,14 @@ OPEN: Final = frozenset({"/livez", "/readyz", "/metrics"})
 TOKEN_HEADER: Final = "x-kubewitness-token"
 """Takes the token, too: the API server's service proxy keeps `Authorization` to itself, as that is for it."""
 
-_RELAYED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
-"""Headers of proxies. What they say is not believed; that they are there says that the peer is not who asks."""
+_RELAYED: Final = ("forwarded", "l5d-", "via", "x-b3-", "x-envoy-", "x-forwarded-", "x-real-ip", "x-request-id")
+"""Beginnings of the headers of proxies, those of service meshes included, which call from our own machine.
+
+What they say is not believed; that they are there says that the peer is not who asks.
+"""
+
+_NEAR: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
+"""Peers on this machine. Not all of 127.0.0.0/8: Istio's sidecar passes on what comes from elsewhere as 127.0.0.6."""
 
 _FETCH: Final = "kubectl -n NAMESPACE get secret RELEASE -o jsonpath='{.data.console-token}' | base64 -d"
 _NEEDED: Final = (
@@ -57,7 +63,7 @@ def guarded(app: ASGIApp, token: Callable[[], str]) -> ASGIApp:
 
 def _refusal(scope: Scope, headers: Headers, token: Callable[[], str]) -> ASGIApp | None:
     """Return the answer to who may not see this, None for who may."""
-    is_near = _is_loopback((scope.get("client") or ("",))[0])
+    is_near = (scope.get("client") or ("",))[0] in _NEAR
     if is_near and _is_meant_for_loopback(headers):
         return None
     expected, shown = token(), list(_shown(headers))
@@ -87,7 +93,7 @@ def _is_same(shown: str, expected: str) -> bool:
 def _is_meant_for_loopback(headers: Headers) -> bool:
     """Say whether the request names this machine as its host, once, and no proxy has passed it on."""
     hosts = headers.getlist("host")
-    return len(hosts) == 1 and _is_local(_name(hosts[0])) and not any(each in headers for each in _RELAYED)
+    return len(hosts) == 1 and _is_local(_name(hosts[0])) and not any(each.startswith(_RELAYED) for each in headers)
 
 
 def _name(host: str) -> str:
