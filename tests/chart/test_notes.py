@@ -49,6 +49,13 @@ def test_they_say_what_one_replica_loses(helm: Helm) -> None:
     )
 
 
+def test_they_say_the_way_out_where_changes_can_be_forbidden(helm: Helm) -> None:
+    command = "kubectl delete validatingwebhookconfiguration kubewitness\n"
+
+    assert command in notes(helm, {"webhook": {"failurePolicy": "Fail"}})
+    assert command not in notes(helm)
+
+
 def test_they_ask_each_replica_for_its_ledger(helm: Helm) -> None:
     said = notes(helm, {"replicas": 2})
 
