@@ -13,6 +13,7 @@ from typing import Any, Final
 import uvicorn
 
 from app.web.errors import AddressInUseError
+from app.web.protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS: Final = 120
 """client-go drops idle connections after 90 s; ours must not be the side that closes a connection in use."""
@@ -68,7 +69,7 @@ def listener(app: Any, *, tls: ssl.SSLContext | None = None) -> Listener:
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
