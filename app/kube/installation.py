@@ -119,8 +119,8 @@ class InstallationSecret:
             what = f"{self} is gone, and may not be created here: `helm upgrade` restores it"
         else:
             what = (
-                f"{self}: not allowed to {verb} it: `helm upgrade` restores the Role that allows get, list, watch, "
-                f"update and patch on secrets named {self.name}"
+                f"{self}: not allowed to {verb} it: `helm upgrade` restores the Role that allows get, list, watch and "
+                f"update on secrets named {self.name}"
             )
         return _again(error, what)
 

@@ -91,7 +91,7 @@ def test_the_server_may_read_and_fill_its_secret_and_keep_its_webhook(helm: Helm
             "apiGroups": [""],
             "resources": ["secrets"],
             "resourceNames": ["kubewitness"],
-            "verbs": ["get", "list", "watch", "update", "patch"],
+            "verbs": ["get", "list", "watch", "update"],
         }
     ]
     assert rules(documents, "ClusterRole", "kubewitness")[0] == {
@@ -110,6 +110,17 @@ def test_a_server_whose_certificates_others_make_cannot_change_the_webhook(helm:
     ]
 
     assert rule["verbs"] == ["get", "list", "watch"]
+
+
+@pytest.mark.parametrize(
+    ("values", "label"), [("separate-watcher", "witness-watcher"), ("provided-certificates", "kubewitness")]
+)
+def test_who_signs_nothing_reads_and_fills_the_secret_and_does_not_follow_it(
+    helm: Helm, values: str, label: str
+) -> None:
+    (secret,) = [each for each in rules(rendered(helm, values), "Role", label) if each["resources"] == ["secrets"]]
+
+    assert secret["verbs"] == ["get", "update"]
 
 
 def test_whoever_watches_has_the_leases_and_reads_what_failures_are_told_with(helm: Helm) -> None:

@@ -62,7 +62,7 @@ OBJECTS: Final = [
     made(
         "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", NAME, webhooks=[webhook("a"), webhook("b")]
     ),
-    *rights("Role", "", "secrets", [*VERBS, "update", "patch"]),
+    *rights("Role", "", "secrets", [*VERBS, "update"]),
     *rights("ClusterRole", "admissionregistration.k8s.io", CONFIGURATION, [*VERBS, "patch"]),
 ]
 

@@ -1,11 +1,14 @@
 {{/* What the service accounts may do, by name wherever the API allows it. */}}
 
-{{/* The Secret of the installation, whose keys the program makes. It exists, so that nobody needs `create`. */}}
+{{/* The Secret of the installation, whose keys the program makes. It exists, so that nobody needs `create`. Followed where
+     an authority is in it that changes. Takes a list: root, component. */}}
 {{- define "auditor.secretRules" -}}
+{{- $root := index . 0 -}}
+{{- $isFollowed := and (eq (index . 1) "server") (eq $root.Values.certificates.mode "managed") -}}
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: [{{ include "auditor.fullname" . }}]
-  verbs: [get, list, watch, update, patch]
+  resourceNames: [{{ include "auditor.fullname" $root }}]
+  verbs: [get, {{ if $isFollowed }}list, watch, {{ end }}update]
 {{- end -}}
 
 {{/* Who of the watchers leads, and which failures were told. */}}
