@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from app.config.file import read
+from tests.chart.helm import Helm, one
 from tests.pages import (
     CONFIGURATION,
     PAGES,
@@ -77,12 +78,19 @@ def test_the_configuration_among_the_values_is_valid(text: str) -> None:
 USE_CASES: Final = [block for block, _ in yaml_blocks() if "name: some_sink_name" in block]
 
 
-@pytest.mark.parametrize("text", [text for text in USE_CASES if "\nwebhook:" not in text])
-def test_use_cases_without_values_of_the_webhook_hear_of_updates_and_failed_jobs_alone(text: str) -> None:
-    triggers = re.findall(r"- (on_\w+):", text)
+FIRES_ON: Final = {"create": "CREATE", "update": "UPDATE", "delete": "DELETE", "changes": "CREATE UPDATE DELETE"}
+"""Operations by the last word of a trigger's name."""
+
+
+@pytest.mark.parametrize("text", USE_CASES)
+def test_api_servers_show_what_the_use_cases_fire_on(text: str, helm: Helm) -> None:
+    triggers = re.findall(r"- on_(\w+):", text)
+    objects = helm.template(yaml.safe_load(text))
+    (webhook,) = one(objects, "ValidatingWebhookConfiguration", "kubewitness")["webhooks"]
 
     assert triggers
-    assert all(trigger.endswith(("_update", "on_job_failure")) for trigger in triggers)
+    fires_on = {each for trigger in triggers for each in FIRES_ON.get(trigger.rpartition("_")[2], "").split()}
+    assert fires_on <= {operation for rule in webhook["rules"] for operation in rule["operations"]}
 
 
 def test_there_are_values_for_every_use_case() -> None:

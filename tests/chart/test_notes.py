@@ -76,6 +76,9 @@ def test_they_say_what_rules_cannot_know(helm: Helm) -> None:
 
 
 def test_they_say_what_is_shown(helm: Helm) -> None:
+    assert "every UPDATE, except in namespace kubewitness.\n" in notes(helm)
+    assert "What the playbooks ask for is shown, too.\n" in notes(helm, values_of("seed"))
+    assert "What the playbooks ask for" not in notes(helm)
     assert "every UPDATE, CREATE, DELETE, CONNECT, except" in notes(helm, values_of("operations"))
     assert "what the playbooks and record.include ask for" in notes(helm, {"webhook": {"scope": "playbooks"}})
     assert "It does not show: ci, load.\n" in notes(helm, {"webhook": {"excludedNamespaces": ["ci", "load"]}})
