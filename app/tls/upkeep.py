@@ -18,6 +18,9 @@ logger = structlog.get_logger(__name__)
 QUIET_CONFLICTS: Final = 3
 """Conflicts in a row that are none of anybody's business: several replicas do the same at the same moment."""
 
+LEAST_PAUSE: Final = 1.0
+"""Seconds after a failure during which nothing is tried again, however often it rings."""
+
 
 class Upkeep:
     """Calls `look` for ever. What goes wrong is told, logged, and tried again after a pause that becomes longer.
@@ -45,7 +48,7 @@ class Upkeep:
         self._rung = asyncio.Event()
 
     def ring(self) -> None:
-        """Have it look at once; while it pauses after a failure, at the end of that."""
+        """Have it look at once; after a failure, as soon as a second has passed and what the server asked for."""
         self._rung.set()
 
     async def until(self, is_done: Callable[[], bool]) -> None:
@@ -77,7 +80,7 @@ class Upkeep:
             # The loop boundary: a bug of ours must not end what keeps certificates alive.
             logger.exception("upkeep failed", action="bug", what=self._what)
             self._tell(f"{type(error).__name__}; the log says more")
-            await self._pause(self._backoff.next())
+            await self._sit_out(self._backoff.next())
             return False
         self._backoff.reset()
         self._tell("")
@@ -88,4 +91,16 @@ class Upkeep:
         if not error.is_conflict or self._backoff.failures > QUIET_CONFLICTS:
             self._tell(str(error))
             logger.warning("upkeep interrupted", action="retry", what=self._what, error=str(error), wait_seconds=wait)
-        await self._pause(wait)
+        await self._sit_out(wait, wait if error.retry_after else LEAST_PAUSE)
+
+    async def _sit_out(self, wait: float, least: float = LEAST_PAUSE) -> None:
+        """Pause; what rings ends that early, since it may have mended what failed."""
+        await self._pause(min(wait, least))
+        if wait <= least:
+            return
+        paused, rung = asyncio.ensure_future(self._pause(wait - least)), asyncio.ensure_future(self._rung.wait())
+        try:
+            await asyncio.wait({paused, rung}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            paused.cancel()
+            rung.cancel()

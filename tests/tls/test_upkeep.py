@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import pytest
 import structlog
 
 from app.kube.backoff import Backoff
@@ -92,7 +93,28 @@ async def test_failures_are_told_and_tried_again_after_longer_and_longer_pauses(
     await looks.upkeep.until(lambda: looks.count == 4)
 
     assert looks.told == ["away", "busy", "ValueError; the log says more", ""]
-    assert looks.pauses == [0.5, 6.0, 2.0]
+    assert looks.pauses == [0.5, 6.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("retry_after", "pauses"), [(None, [1.0, 999.0]), (2.0, [1002.0])])
+async def test_a_ring_ends_a_pause_but_for_what_the_server_asked_for(
+    retry_after: float | None, pauses: list[float]
+) -> None:
+    looks = Looks(ApiError("gone", retry_after=retry_after))
+    looks.upkeep._backoff = Backoff(lambda _least, _most: 1000.0)
+
+    async def pause(seconds: float) -> None:
+        looks.pauses.append(seconds)
+        looks.upkeep.ring()
+        if seconds == 999:
+            await asyncio.Event().wait()
+
+    looks.upkeep._pause = pause
+    async with running(looks):
+        await looks.next()
+        await looks.next()
+
+    assert looks.pauses == pauses
 
 
 async def test_a_few_conflicts_are_nothing_to_tell() -> None:
