@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -410,6 +412,35 @@ def test_networks_do_not_collide() -> None:
     with Network() as one, Network() as two:
         assert one.services != two.services
         assert one.gateway in run("ip", "-4", "-brief", "addr", "show", one.bridge)
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[str]]:
+    """Another run, which prints the name of its bridge."""
+    script = "import signal; from tests.e2e.node.network import Network"
+    script += "\nwith Network() as network: print(network.bridge, flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        yield running
+        running.kill()
+
+
+def test_the_network_of_a_run_that_was_killed_goes_before_the_next_one(stranger: subprocess.Popen[str]) -> None:
+    assert stranger.stdout is not None
+    bridge = stranger.stdout.readline().strip()
+    with Network() as other:
+        assert {bridge, other.bridge} <= bridges()
+    stranger.kill()
+    stranger.wait()
+    assert bridge in bridges()
+
+    with Network():
+        pass
+
+    assert bridge not in bridges()
+
+
+def bridges() -> set[str]:
+    return {line.split()[0] for line in run("ip", "-brief", "link", "show", "type", "bridge").splitlines()}
 
 
 def test_nothing_is_left_after_the_block(programs: Programs, tmp_path: Path) -> None:
