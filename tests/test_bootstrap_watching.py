@@ -126,6 +126,20 @@ def watched(auditor: Auditor) -> dict[str, str]:
     return check
 
 
+async def test_a_watcher_that_was_told_to_end_does_not_ask_for_a_restart(tmp_path: Path) -> None:
+    async with serving() as server:
+        server.otherwise = answer
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", server.url)
+        async with serving_with_watch(tmp_path, kubeconfig=kubeconfig) as auditor:
+            await asked(server, "/apis/batch/v1/jobs")
+            assert auditor.watching is not None
+
+            await auditor.watching.close()
+
+            _, report = auditor.backbone.health.report()
+            assert report["checks"]["watch"]["message"] == "another replica may watch: this one is about to end"
+
+
 def test_a_replica_keeps_its_name_and_no_other_has_it(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

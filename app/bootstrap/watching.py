@@ -40,6 +40,7 @@ class Watching:
         self._parts: WatcherParts | None = None
         self._connection: asyncio.Task[None] | None = None
         self._missing = "the credentials for the API server are being read"
+        self._is_closed = False
 
     @property
     def checks(self) -> dict[str, Callable[[], Check]]:
@@ -64,6 +65,7 @@ class Watching:
 
     async def close(self) -> None:
         """Stop watching, and let another replica lead."""
+        self._is_closed = True
         if self._connection is not None:
             self._connection.cancel()
             await asyncio.wait([self._connection])
@@ -88,6 +90,8 @@ class Watching:
     def _checked(self, check: Callable[[WatcherParts], Check]) -> Check:
         if self._parts is None:
             return Check(self._worst, self._missing)
+        if self._is_closed:
+            return Check(self._worst, "another replica may watch: this one is about to end")
         if ended := self._background.ended():
             return Check(self._worst, f"ended, which needs a restart; the log says why: {', '.join(ended)}")
         found = check(self._parts)
