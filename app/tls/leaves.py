@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from app.tls.authorities import Authority, Certificates
-from app.tls.issue import KeyPair, issue_leaf
+from app.tls.issue import CLOCK_SKEW, KeyPair, issue_leaf
 from app.tls.rotation import REMAINDER
 
 
@@ -54,7 +54,12 @@ def sign(authority: Authority, names: Sequence[str], *, now: datetime, lifetime:
 
 
 def is_due(leaf: Leaf, *, now: datetime, lifetime: timedelta) -> bool:
-    """Whether a new leaf of the same authority should take its place, and would last longer."""
+    """Whether a new leaf of the same authority should take its place, and would last longer.
+
+    Or would be valid already: a leaf that was signed before the clock was set back is not, for as long as that was.
+    """
+    if now < leaf.signed - CLOCK_SKEW:
+        return True
     return now >= leaf.renewal and min(now + lifetime, leaf.signer.not_after) > leaf.not_after
 
 

@@ -29,6 +29,8 @@ REMAINDER: Final = 3
 MOST_PREVIOUS: Final = 4
 """No rotation begins while so many are still trusted: each wish of somebody would make the `caBundle` longer."""
 
+_NOT_YET: Final = "ca.crt is not valid yet: a clock is wrong, or was when it was made"
+
 StepName: TypeAlias = Literal["made", "replaced", "begun", "promoted", "dropped", "dated"]
 
 
@@ -57,9 +59,9 @@ def next_step(held: Authorities, *, now: datetime, terms: Terms, next_seen: time
     moment; None if it does not, or cannot be read.
     """
     valid = _without_expired(held, now)
-    if valid.current is None:
+    if valid.current is None or not _has_begun(valid.current, now):
         return _restored(valid, now, terms, was_empty=not (held.in_force or held.damage))
-    if valid.next is not None and next_seen is not None and next_seen >= terms.overlap:
+    if valid.next is not None and next_seen is not None and next_seen >= terms.overlap and _has_begun(valid.next, now):
         return Step("promoted", _succeeded(valid, valid.next, now))
     if valid.previous:
         if valid.promoted is None or valid.promoted > now + CLOCK_SKEW:
@@ -77,11 +79,17 @@ def _is_due(held: Authorities, current: Authority, now: datetime) -> bool:
 
 
 def _restored(held: Authorities, now: datetime, terms: Terms, *, was_empty: bool) -> Step:
-    """Have a current authority again: the next one, if there is one that was published already."""
-    after = _succeeded(held, held.next or _new(now, terms), now)
-    if held.next is None:
+    """Have a current authority again: the next one, if there is one that was published already.
+
+    One that is not valid yet, since who made it had a clock that was ahead, is trusted like others that went: it may be
+    our clock that is behind, and what it signed be good.
+    """
+    damage = held.damage or (_NOT_YET if held.current is not None else "")
+    successor = held.next if held.next is not None and _has_begun(held.next, now) else None
+    after = _succeeded(held, successor or _new(now, terms), now)
+    if successor is None:
         after = replace(after, rotation_wanted=False)
-    return Step("made" if was_empty else "replaced", after, held.damage)
+    return Step("made" if was_empty else "replaced", after, damage)
 
 
 def _succeeded(held: Authorities, successor: Authority, now: datetime) -> Authorities:
@@ -102,6 +110,10 @@ def _without_expired(held: Authorities, now: datetime) -> Authorities:
 
 def _unless_expired(authority: Authority | None, now: datetime) -> Authority | None:
     return authority if authority is not None and authority.not_after > now else None
+
+
+def _has_begun(authority: Authority, now: datetime) -> bool:
+    return authority.certificate.not_valid_before_utc <= now
 
 
 def _new(now: datetime, terms: Terms) -> Authority:

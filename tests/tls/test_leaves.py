@@ -8,7 +8,7 @@ import pytest
 
 from app.tls.authorities import Authority
 from app.tls.errors import CertificateError
-from app.tls.issue import issue_authority
+from app.tls.issue import CLOCK_SKEW, issue_authority
 from app.tls.leaves import Sightings, choose_signer, is_due, sign
 from tests.tls.objects import START
 
@@ -92,3 +92,8 @@ def test_a_leaf_does_not_outlive_its_authority_and_is_not_renewed_for_nothing() 
 def test_an_expired_authority_signs_nothing() -> None:
     with pytest.raises(CertificateError, match="the authority expired at"):
         sign(OLD, NAMES, now=START + timedelta(days=2), lifetime=LIFE)
+
+
+def test_a_leaf_that_is_not_valid_yet_since_the_clock_was_set_back_is_due() -> None:
+    assert not is_due(LEAF, now=START - CLOCK_SKEW, lifetime=LIFE)
+    assert is_due(LEAF, now=START - CLOCK_SKEW - timedelta(seconds=1), lifetime=LIFE)

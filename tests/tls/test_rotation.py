@@ -51,6 +51,32 @@ def test_an_empty_secret_gets_an_authority_with_the_whole_life() -> None:
     assert (after.next, after.previous) == (None, ())
 
 
+def test_an_authority_of_a_clock_that_was_ahead_is_replaced_and_stays_trusted() -> None:
+    early = authority(START + CLOCK_SKEW + SECOND)
+
+    found = next_step(Authorities(current=early), now=START, terms=TERMS, next_seen=None)
+
+    assert found is not None
+    assert (found.name, found.damage) == (
+        "replaced",
+        "ca.crt is not valid yet: a clock is wrong, or was when it was made",
+    )
+    assert found.after.current is not None
+    assert found.after.current.not_after == START + TERMS.authority
+    assert found.after.previous == (early.certificate,)
+    assert step(Authorities(current=early), SECOND) is None
+
+
+def test_a_next_authority_of_a_clock_that_was_ahead_does_not_sign() -> None:
+    early = authority(START + CLOCK_SKEW + SECOND)
+
+    assert step(replace(SETTLED, next=early), seen=timedelta(hours=1)) is None
+    name, after = step(Authorities(next=early)) or ("", Authorities())
+    assert name == "replaced"
+    assert after.current is not None
+    assert after.current != early
+
+
 def test_nothing_is_done_while_all_is_well() -> None:
     assert step(SETTLED, timedelta(days=6)) is None
 
