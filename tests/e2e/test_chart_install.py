@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import httpx
+import msgspec
 import pytest
 import yaml
 
@@ -56,8 +57,14 @@ def place(ground: Ground, release: Release, numbers: Iterator[int]) -> str:
 
 
 def told(receiver: Hook, namespace: str) -> list[Document]:
-    found = receiver.notifications()
-    return [each for each in found if each["entry"]["resource"]["namespace"] == namespace]
+    """What the receiver was told of, without repeats: the API server asks again when a write conflicts with another."""
+    found = [each for each in receiver.notifications() if each["entry"]["resource"]["namespace"] == namespace]
+    return list({said(each): each for each in reversed(found)}.values())[::-1]
+
+
+def said(notification: Document) -> bytes:
+    entry, finding = notification["entry"], notification["finding"]
+    return msgspec.json.encode([entry["operation"], entry["resource"], entry.get("changes"), finding["title"]])
 
 
 def apply(ground: Ground, namespace: str, demo: str) -> None:

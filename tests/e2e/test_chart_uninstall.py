@@ -28,7 +28,7 @@ def test_uninstall_leaves_nothing_but_the_claim(ground: Ground, helm: Helm) -> N
         release.helm("uninstall", release.name, "--wait", "--timeout=90s")
 
         eventually(lambda: not names(release, OWN), "an empty namespace", seconds=EMPTY_SECONDS)
-        assert [name for name in names(release, CLUSTER_WIDE) if "kubewitness" in name] == []
+        assert [name for name in names(release, CLUSTER_WIDE) if release.name in name] == []
         assert names(release, "persistentvolumeclaims") == [f"PersistentVolumeClaim/data-{release.name}-0"]
 
 
