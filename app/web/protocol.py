@@ -21,7 +21,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._gathered += len(data)
         if self._gathered > MOST and not self.transport.is_closing():
-            self.send_400_response("The headers of the request are too long.")
+            # Not closed: TLS would go on reading for half a minute, while it waits for the other side's goodbye.
+            self.transport.abort()
 
     @override
     def on_message_begin(self) -> None:

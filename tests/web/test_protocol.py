@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from app.tls.issue import issue_authority, issue_leaf
+from app.tls.serving import Serving
 from app.web.protocol import MOST
 from app.web.server import listen, listener, stop
 
 PIECE = b"x" * 65_536
+NOW = datetime.now(UTC)
+AUTHORITY = issue_authority("test", now=NOW)
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 
 
@@ -24,11 +30,12 @@ async def size(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connection(tls: Serving | None = None) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     sock = listen("127.0.0.1", 0, "--port")
-    server = listener(size)
+    server = listener(size, tls=tls.context if tls else None)
     task = asyncio.create_task(server.serve(sockets=[sock]))
-    reader, writer = await asyncio.open_connection(*sock.getsockname())
+    trust = ssl.create_default_context(cadata=AUTHORITY.certificate_pem.decode()) if tls else None
+    reader, writer = await asyncio.open_connection(*sock.getsockname(), ssl=trust)
     try:
         yield reader, writer
     finally:
@@ -59,6 +66,15 @@ async def test_what_has_no_end_ends_the_connection(begin: bytes) -> None:
         writer.write(begin)
 
         # Beside what was read, what fits into the buffers of both sockets.
+        assert await send(writer, PIECE, 64 * MOST) < 32 * MOST
+
+
+async def test_over_tls_it_ends_at_once_too() -> None:
+    tls = Serving()
+    tls.serve(issue_leaf(AUTHORITY, dns_names=[], ip_addresses=["127.0.0.1"], now=NOW), "a test's certificate")
+    async with asyncio.timeout(10), connection(tls) as (_, writer):
+        writer.write(HEAD + b"X: ")
+
         assert await send(writer, PIECE, 64 * MOST) < 32 * MOST
 
 
