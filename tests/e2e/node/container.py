@@ -104,6 +104,11 @@ class Container:
             await process.wait()
         self._end(process)
 
+    async def gone(self) -> None:
+        """Return when nothing of it runs, after its sandbox was closed: what is not waited for is never given back."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def _run(self) -> None:
         process = await self._start()
         self._be({"running": {"startedAt": now()}})

@@ -78,7 +78,7 @@ class Pod:
     async def kill(self) -> None:
         """End all that runs, at once; may be called again."""
         self.delete(0)
-        await self._sandbox.close()
+        await self._close()
 
     def log(self, container: str, *, previous: bool) -> str | None:
         """Return what a run of a container has printed; None where there is no such run."""
@@ -108,7 +108,7 @@ class Pod:
         finally:
             for task in (working, reporting):
                 task.cancel()
-            await self._sandbox.close()
+            await self._close()
             self._site.services.forget_hosts(self._directory / "hosts")
         await self._report()
         await self._site.api.delete(self._path, preconditions={"uid": self.uid})
@@ -172,6 +172,10 @@ class Pod:
             await asyncio.sleep(PROPAGATION_SECONDS)
             self._source_changed.clear()
             await self._volumes.follow()
+
+    async def _close(self) -> None:
+        await self._sandbox.close()
+        await asyncio.gather(*(each.gone() for each in (*self._init, *self._containers)))
 
     async def _stop(self, seconds: int) -> None:
         await asyncio.gather(*(each.stop(seconds) for each in (*self._init, *self._containers)))

@@ -63,3 +63,4 @@ async def _command(command: tuple[str, ...]) -> bool:
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()

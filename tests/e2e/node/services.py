@@ -18,6 +18,9 @@ Address: TypeAlias = tuple[str, int]
 Key: TypeAlias = tuple[str, str]
 """Namespace and name, which a Service and its Endpoints share."""
 
+PROPAGATION_SECONDS: Final = 1.0
+"""How long a Pod that leaves still gets connections: kube-proxy gathers changes for a second (`minSyncPeriod`)."""
+
 DIAL_SECONDS: Final = 2.0
 GOODBYE_SECONDS: Final = 5.0
 CHUNK: Final = 1 << 16
@@ -28,7 +31,8 @@ class Services:
     """Follows Services and Endpoints, which it is told of; forwards and names them until it is closed.
 
     Each connection goes to the next ready backend, and stays there when that is no longer ready. Where no backend is
-    ready, nobody listens.
+    ready, nobody listens. Endpoints are followed after a second, as in a cluster: who ends sooner than that loses
+    connections.
     """
 
     def __init__(self, api_server: Address) -> None:
@@ -48,8 +52,9 @@ class Services:
         self._see(self._services, event, service)
 
     def see_endpoints(self, event: str, endpoints: Document) -> None:
-        """Take note of what happened to the Endpoints of a Service."""
-        self._see(self._endpoints, event, endpoints)
+        """Take note of what happened to the Endpoints of a Service, as late as others would."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(PROPAGATION_SECONDS, self._see, self._endpoints, event, endpoints)
 
     def variables(self, namespace: str, *, links: bool) -> dict[str, str]:
         """Return the variables that name the API server and, with `links`, the Services of a namespace."""
