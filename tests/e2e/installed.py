@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from tests.e2e.webhooks import eventually
 WEBHOOK: Final = "changes.kubewitness.svc"
 CONSOLE_PORT: Final = 8080
 PATIENCE: Final = "90s"
+SHOWN_SECONDS: Final = 60.0
+PROBED: Final = "default"
+"""Where a change shows that an installation works."""
 
 
 class Release:
@@ -38,8 +42,11 @@ class Release:
         self.helm("uninstall", self.name, "--ignore-not-found", "--wait", f"--timeout={PATIENCE}")
 
     def install(self, values: Mapping[str, Any]) -> str:
-        """Install it, wait until it is ready, and return what helm printed."""
-        return self._put("install", values, "--create-namespace")
+        """Install it, wait until the API server is seen to show it changes, and return what helm printed."""
+        printed = self._put("install", values, "--create-namespace")
+        self._cluster.kubectl("create", "configmap", f"probe-{self.name}", f"--namespace={PROBED}")
+        eventually(self._is_shown_changes, "the API server shows changes", seconds=SHOWN_SECONDS)
+        return printed
 
     def upgrade(self, values: Mapping[str, Any]) -> str:
         """Upgrade it to these values, wait until it is ready, and return what helm printed."""
@@ -99,6 +106,13 @@ class Release:
             return int(status.get("readyReplicas", 0)) == replicas
 
         eventually(all_ready, f"{replicas} ready replicas")
+
+    def _is_shown_changes(self) -> bool:
+        """Make a change, and say whether one was recorded: Services and webhooks take a moment to be in force."""
+        name = f"probe-{self.name}"
+        at = f"at={time.monotonic_ns()}"
+        self._cluster.kubectl("label", "configmap", name, at, "--overwrite", f"--namespace={PROBED}")
+        return any(self.entries(kind="ConfigMap", name=name))
 
     def _put(self, verb: str, values: Mapping[str, Any], *options: str) -> str:
         text = msgspec.json.encode(values).decode()
