@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,9 @@ from tests.e2e.environment import Environment, do_without
 
 settings.register_profile("quick", max_examples=80, deadline=None, derandomize=True)
 settings.load_profile("quick")
+
+# Who was started in the background of a script ignores Ctrl-C, and so would every program that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
