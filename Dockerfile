@@ -1,8 +1,8 @@
 # The image of kubewitness. docs/image.md says what is in it, how to build it, and where it was tried.
 #
 # For a base that cannot change under its name, give the digest, too:
-#   docker build --build-arg BASE=docker.io/library/python:3.13.14-slim-trixie@sha256:... .
-ARG BASE=docker.io/library/python:3.13.14-slim-trixie
+#   docker build --build-arg BASE=python:3.13.14-slim-trixie@sha256:... .
+ARG BASE=python:3.13.14-slim-trixie
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1

@@ -115,10 +115,6 @@ class Auditor:
         """Where the console listens."""
         return self.backbone.console_address
 
-    def request_stop(self) -> None:
-        """Begin to stop; asked twice, do not wait for the drain time."""
-        self.wish.ask()
-
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; return the process' exit code: 1 where entries were lost at the end."""
         with self.wish.on_signals():

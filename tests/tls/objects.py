@@ -192,7 +192,6 @@ class Replica:
     skew: float = 0.0
     counted: Counted = field(default_factory=Counted)
     looking: Coroutine[Any, Any, None] | None = None
-    served_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.serving = Serving()
