@@ -67,7 +67,10 @@ class Replicas:
         try:
             return list(dict.fromkeys(await self._lookup(self.url.host)))
         except (OSError, UnicodeError) as error:
-            raise ConsoleError(f"the name {self.url.host} leads nowhere: {_why(error)}") from error
+            raise ConsoleError(
+                f"the name {self.url.host} leads nowhere: {_why(error)}. As the name of a Service it does while none of"
+                " its Pods is ready; see: kubectl get pods --all-namespaces --selector app.kubernetes.io/name=kubewitness"
+            ) from error
 
     async def entries(self, address: str, **filters: str) -> list[dict[str, Any]]:
         """Return the entries of one replica, newest first, at most a page; raises ConsoleError."""
