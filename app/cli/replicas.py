@@ -69,7 +69,7 @@ class Replicas:
         except (OSError, UnicodeError) as error:
             raise ConsoleError(
                 f"the name {self.url.host} leads nowhere: {_why(error)}. As the name of a Service it does while none of"
-                " its Pods is ready; see: kubectl get pods --all-namespaces --selector app.kubernetes.io/name=kubewitness"
+                " its Pods is ready; see: kubectl get pods --all-namespaces -l app.kubernetes.io/name=kubewitness"
             ) from error
 
     async def entries(self, address: str, **filters: str) -> list[dict[str, Any]]:

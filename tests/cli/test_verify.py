@@ -227,7 +227,8 @@ async def test_a_name_that_leads_nowhere_for_too_long_is_told(tmp_path: Path) ->
 
     nowhere = Replicas("http://nowhere.svc:8080", "", lookup)
     async with verification(Cluster(nobody_sees), nowhere, tmp_path, seconds=0) as (verified, _):
-        with pytest.raises(VerifyError, match=r"^the name nowhere\.svc leads nowhere: no such name\. .* kubectl get pods"):
+        told = r"^the name nowhere\.svc leads nowhere: no such name\. .* kubectl get pods"
+        with pytest.raises(VerifyError, match=told):
             await verified.run(Steps(5))
 
 
