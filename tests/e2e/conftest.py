@@ -115,7 +115,8 @@ def jobs(cluster: ControlPlane, kubelet: Kubelet, numbers: Iterator[int]) -> Ite
 @pytest.fixture(scope="session")
 def kubeconfig(cluster: ControlPlane) -> Path:
     """Return the kubeconfig of a service account that may do what the watcher needs, and nothing else."""
-    cluster.kubectl("create", "namespace", NAMESPACE)
+    if cluster.kubectl("get", "namespace", NAMESPACE, check=False).returncode:
+        cluster.kubectl("create", "namespace", NAMESPACE)
     return Account(cluster, "watcher").grant()
 
 
