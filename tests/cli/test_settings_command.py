@@ -232,7 +232,13 @@ def test_each_command_has_its_own_parameters() -> None:
     assert set(serve.options()) - set(watch.options()) == {
         "--admission-host",
         "--admission-port",
+        "--tls-source",
         "--tls-dir",
+        "--tls-service",
+        "--tls-leaf-seconds",
+        "--tls-authority-seconds",
+        "--tls-overlap-seconds",
+        "--webhook-configuration",
         "--drain-seconds",
         "--max-body",
         "--watch",

@@ -1,4 +1,4 @@
-"""A control plane and an auditor for the whole run, and a namespace for each test."""
+"""A control plane and an auditor for all end-to-end tests, and a namespace for each of them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def programs() -> Programs:
         do_without(str(error))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ground(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[grounds.Ground]:
     """Return a control plane with a node that runs Pods; apart from `cluster`, as it may be restarted."""
     if reason := missing():
@@ -91,7 +91,7 @@ def ground(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     # The Job controller may fail many Jobs at once; by default it makes 20 requests per second.
     flags = ("--kube-api-qps=500", "--kube-api-burst=1000")
@@ -99,7 +99,7 @@ def cluster(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kubelet(cluster: ControlPlane) -> Iterator[Kubelet]:
     with Kubelet(cluster) as running:
         yield running
@@ -112,7 +112,7 @@ def jobs(cluster: ControlPlane, kubelet: Kubelet, numbers: Iterator[int]) -> Ite
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kubeconfig(cluster: ControlPlane) -> Path:
     """Return the kubeconfig of a service account that may do what the watcher needs, and nothing else."""
     if cluster.kubectl("get", "namespace", NAMESPACE, check=False).returncode:
@@ -120,13 +120,13 @@ def kubeconfig(cluster: ControlPlane) -> Path:
     return Account(cluster, "watcher").grant()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hook() -> Iterator[Hook]:
     with Hook() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def watcher(
     tmp_path_factory: pytest.TempPathFactory, cluster: ControlPlane, kubeconfig: Path, hook: Hook
 ) -> Iterator[Watcher]:
@@ -144,13 +144,13 @@ def another(tmp_path: Path, cluster: ControlPlane, kubeconfig: Path, numbers: It
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def auditor(tmp_path_factory: pytest.TempPathFactory, cluster: ControlPlane) -> Iterator[Auditor]:
     with Auditor(tmp_path_factory.mktemp("auditor"), PLAYBOOKS) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def webhook(cluster: ControlPlane, auditor: Auditor) -> Webhook:
     """Return the webhook of the auditor, for everything that happens in the cluster, when it is effective."""
     webhook = auditor.webhook("everything")
