@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,6 +11,7 @@ from typing import Final
 import structlog
 
 from app.audit.fingerprint_key import FILE_NAME, LENGTH, FingerprintKeyError, fingerprint_key, keep_fingerprint_key
+from app.kube.access import is_token
 from app.kube.client import KubernetesApi
 from app.kube.installation import InstallationSecret, ObjectApi
 from app.settings import CommonSettings
@@ -21,9 +21,6 @@ logger = structlog.get_logger(__name__)
 
 FINGERPRINT_KEY: Final = "fingerprint-key"
 CONSOLE_TOKEN: Final = "console-token"
-
-_TOKEN: Final = re.compile(rb"[!-~]+")
-"""What a header can carry: visible ASCII characters on one line."""
 
 
 class SharedSecret:
@@ -58,7 +55,7 @@ class SharedSecret:
         lacking = {}
         if len(contents.get(FINGERPRINT_KEY, b"").strip()) < LENGTH:
             lacking[FINGERPRINT_KEY] = self._own_key()
-        if not _TOKEN.fullmatch(contents.get(CONSOLE_TOKEN, b"").strip()):
+        if not is_token(contents.get(CONSOLE_TOKEN, b"").strip().decode("ascii", "replace")):
             lacking[CONSOLE_TOKEN] = secrets.token_urlsafe(LENGTH).encode()
         for key in lacking:
             if contents.get(key):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Final
 
 import structlog
 
-from app.kube.access import Stamp, stamp
+from app.kube.access import Stamp, is_token, stamp
 
 logger = structlog.get_logger(__name__)
-
-_TOKEN: Final = re.compile("[!-~]+")
-"""What a header can carry: visible ASCII characters on one line."""
 
 
 class TokenFileError(ValueError):
@@ -28,7 +23,7 @@ def read_token(path: Path) -> str:
         raise TokenFileError(f"{path}: cannot read the token: {error.strerror}") from error
     if not token:
         raise TokenFileError(f"{path}: is empty; it should hold a token on one line")
-    if not _TOKEN.fullmatch(token):
+    if not is_token(token):
         raise TokenFileError(f"{path}: is no token: it should be one line of ASCII letters, digits and signs")
     return token
 

@@ -14,7 +14,6 @@ Stamp: TypeAlias = tuple[str, int, int, int]
 """Path, modification time in ns, inode and size of a file; zeros if there is none."""
 
 _TOKEN: Final = re.compile("[!-~]+")
-"""What a header can carry, and every token is made of: visible ASCII characters on one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +38,16 @@ def stamp(path: Path) -> Stamp:
     return str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size
 
 
+def is_token(text: str) -> bool:
+    """Whether a header can carry it as a token: visible ASCII characters, at least one, on one line."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 def proven(token: str, place: object, advice: str) -> str:
     """Return a token without the line break that files end in; raises KubernetesSetupError, which never shows it."""
     text = token.strip()
     if not text:
         raise KubernetesSetupError(f"{place}: is empty; {advice}")
-    if not _TOKEN.fullmatch(text):
+    if not is_token(text):
         raise KubernetesSetupError(f"{place}: is no token: it must be one line of letters, digits and signs; {advice}")
     return text

@@ -93,9 +93,7 @@ def ground(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="package")
 def cluster(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    # The Job controller may fail many Jobs at once; by default it makes 20 requests per second.
-    flags = ("--kube-api-qps=500", "--kube-api-burst=1000")
-    with ControlPlane(programs, tmp_path_factory.mktemp("cluster"), manager_flags=flags) as running:
+    with ControlPlane(programs, tmp_path_factory.mktemp("cluster"), manager_flags=grounds.MANAGER_FLAGS) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ import httpx
 
 from app.cli.controlplane import ControlPlane
 from tests.e2e.servers import Document
-from tests.e2e.webhooks import DURATION, FAIL_OPEN, REQUESTS, eventually
+from tests.e2e.webhooks import FAIL_OPEN, REQUESTS, calls, eventually
 
 MERGE: Final = {"Content-Type": "application/merge-patch+json"}
 PACE_SECONDS: Final = 0.02
@@ -118,14 +118,14 @@ class Witness:
         self._cluster = cluster
         self._webhook = webhook
         self._logged = len(cluster.log())
-        self._called = self._calls()
+        self._called = calls(cluster, webhook)
         self._counted = self._failed_open()
         self._failed = self._bad_answers()
 
     @property
     def called(self) -> float:
         """How often the API server has called the webhook since then."""
-        return self._calls() - self._called
+        return calls(self._cluster, self._webhook) - self._called
 
     def complaints(self) -> list[str]:
         """Every review that failed open since then, and every answer that was not 200."""
@@ -141,14 +141,6 @@ class Witness:
         if more := self._bad_answers() - self._failed:
             found.append(f"{REQUESTS} with a code other than 200 grew by {more:.0f}")
         return found
-
-    def _calls(self) -> float:
-        samples = self._cluster.metrics(DURATION)
-        return sum(
-            sample.value
-            for sample in samples
-            if sample.name == f"{DURATION}_count" and sample.labels["name"] == self._webhook
-        )
 
     def _failed_open(self) -> float:
         samples = self._cluster.metrics(FAIL_OPEN)

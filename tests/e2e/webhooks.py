@@ -35,6 +35,14 @@ def eventually(attempt: Callable[[], T | None], what: str, *, seconds: float = P
     return result
 
 
+def calls(cluster: ControlPlane, webhook: str) -> float:
+    """How often the API server says that it has called the webhook of this full name."""
+    samples = cluster.metrics(DURATION)
+    return sum(
+        sample.value for sample in samples if sample.name == f"{DURATION}_count" and sample.labels["name"] == webhook
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
     """One webhook of one configuration, both called `<name>.kubewitness.svc`."""
@@ -76,12 +84,7 @@ class Webhook:
 
     def calls(self, cluster: ControlPlane) -> float:
         """How often the API server says that it has called this webhook."""
-        samples = cluster.metrics(DURATION)
-        return sum(
-            sample.value
-            for sample in samples
-            if sample.name == f"{DURATION}_count" and sample.labels["name"] == self.full_name
-        )
+        return calls(cluster, self.full_name)
 
     def register(self, cluster: ControlPlane, *, namespace: str = "default") -> None:
         """Return when a change of a ConfigMap in `namespace` has been shown to the webhook."""

@@ -14,7 +14,7 @@ from tests.e2e.node.network import Network
 from tests.e2e.node.node import Node
 
 MANAGER_FLAGS: Final = ("--kube-api-qps=500", "--kube-api-burst=1000")
-"""By default controllers wait for each other: they make 20 requests per second."""
+"""By default controllers wait for each other, such as while many Jobs fail: they make 20 requests per second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
