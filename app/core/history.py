@@ -7,7 +7,7 @@ The status is none either: it changes without being recorded.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -73,7 +73,6 @@ ABSENT: Final = State("absent")
 def story(entries: Iterable[Entry]) -> tuple[Life, ...]:
     """Return the lives of an object, oldest first; entries are of one object, oldest first. No entry is left out."""
     told = list(entries)
-    repeated = _repeated(told)
     lives: list[tuple[str, list[Entry]]] = []
     for entry in told:
         if not lives or _begins_anew(entry, *lives[-1]):
@@ -82,10 +81,7 @@ def story(entries: Iterable[Entry]) -> tuple[Life, ...]:
         life.append(entry)
         if not uid and is_effective(entry):
             lives[-1] = (entry.resource.uid, life)
-    return tuple(
-        Life(uid, tuple(_chapter(entry, entry.id in repeated, is_new=not _was_there(lives[:index])) for entry in life))
-        for index, (uid, life) in enumerate(lives)
-    )
+    return tuple(_lives(lives, _repeated(told)))
 
 
 def is_effective(entry: Entry) -> bool:
@@ -154,11 +150,18 @@ def rewind(document: dict[str, Any], entry: Entry, *, make: bool = False) -> boo
     return entry.truncated is not True and all(done)
 
 
-def _chapter(entry: Entry, is_repeat: bool, *, is_new: bool) -> Chapter:
-    return Chapter(_event(entry, is_new), entry, is_repeat)
+def _lives(lives: Iterable[tuple[str, list[Entry]]], repeated: set[str]) -> Iterator[Life]:
+    was_there = False
+    for uid, life in lives:
+        events = [_event(entry, is_new=not was_there) for entry in life]
+        yield Life(
+            uid, tuple(Chapter(event, entry, entry.id in repeated) for event, entry in zip(events, life, strict=True))
+        )
+        # A creation of which nothing came may have been refused.
+        was_there = was_there or any(is_effective(entry) and entry.operation != "CREATE" for entry in life)
 
 
-def _event(entry: Entry, is_new: bool) -> Event:
+def _event(entry: Entry, *, is_new: bool) -> Event:
     if entry.dry_run:
         return "tried"
     match entry.operation:
@@ -173,11 +176,6 @@ def _event(entry: Entry, is_new: bool) -> Event:
         case "DELETE":
             return "deleted"
     return "changed"
-
-
-def _was_there(lives: Sequence[tuple[str, list[Entry]]]) -> bool:
-    """Say whether an object was there for sure: a creation of which nothing came may have been refused."""
-    return any(is_effective(entry) and entry.operation != "CREATE" for _, life in lives for entry in life)
 
 
 def _begins_anew(entry: Entry, uid: str, life: Sequence[Entry]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import schemathesis
 
 from app.core.change import Entry
 from app.core.identity import sequence_of
@@ -16,6 +17,7 @@ from app.store.encoding import entry_row
 from app.store.journal import Record
 from tests.builders import about
 from tests.core.lives import between, deployment, life_of, told
+from tests.store.kept import keep_entries
 from tests.web.ledgers import client_of, console_of, write
 
 WEB = "/api/v1/objects/deployment/shop/web"
@@ -152,3 +154,14 @@ async def test_a_hostile_name_is_only_a_name(tmp_path: Path) -> None:
         [life] = (await answer(client, "/api/v1/objects/Node/-/a' OR 1=1 --/history"))["lives"]
 
     assert len(life["chapters"]) == 1
+
+
+@pytest.mark.parametrize("what", ["history", "blame", "diff", "state"])
+def test_an_answer_is_what_the_document_says(tmp_path: Path, entries: list[Entry], what: str) -> None:
+    keep_entries(tmp_path, entries)
+    document = schemathesis.openapi.from_asgi("/api/v1/openapi.json", console_of(tmp_path))
+    place = {"kind": "Deployment", "namespace": "shop", "name": "web"}
+
+    case = document[f"/api/v1/objects/{{kind}}/{{namespace}}/{{name}}/{what}"]["get"].Case(path_parameters=place)
+
+    assert case.call_and_validate().status_code == 200
