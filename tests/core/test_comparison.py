@@ -115,3 +115,13 @@ def test_an_unread_update_leaves_out_what_only_it_knows() -> None:
     assert compared([told(None, ONE), unread, told(TWO, paused, number=2)], 0, 2) == [
         FieldChange("spec.paused", "add", msgspec.UNSET, True)
     ]
+
+
+def test_an_order_that_changed_is_told_also_where_only_the_changes_are_known() -> None:
+    names = [["a", "b"], ["b", "a"], ["b", "a", "c"]]
+    states = [deployment(containers=[{"name": name} for name in each]) for each in names]
+
+    assert compared(life_of(states), -1, 1) == [
+        FieldChange("spec.containers", "replace", ["a", "b"], ["b", "a"]),
+        FieldChange("spec.containers[c]", "add", msgspec.UNSET, {"name": "c"}),
+    ]

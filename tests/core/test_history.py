@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from app.core.change import Entry
 from app.core.history import as_recorded, state, state_at, story
-from tests.core.lives import BEGINNING, Document, between, deployment, histories, life_of, told
+from app.core.paths import render
+from app.core.places import leaves
+from tests.core.lives import BEGINNING, Document, between, deployment, histories, keyed_histories, life_of, told
 
 BEFORE = BEGINNING - timedelta(minutes=1)
 ONE, TWO, THREE = (deployment(replicas=number) for number in (1, 2, 3))
@@ -195,3 +197,17 @@ def test_a_malformed_path_is_passed_over(path: str) -> None:
     broken = msgspec.structs.replace(entry, changes=(msgspec.structs.replace(entry.changes[0], path=path),))
 
     assert replicas([told(None, ONE), broken], 1) == 1
+
+
+@given(keyed_histories)
+def test_an_entry_without_its_patch_is_replayed_by_the_keys_of_its_paths(states: list[Document]) -> None:
+    entries = [msgspec.structs.replace(entry, patch=()) for entry in life_of([None, *states])]
+
+    found = state_at(entries, between(len(states)))
+
+    # Where a new element stands is told by the patch alone.
+    assert found is None or leaves_of(found) == leaves_of(as_recorded(states[-1]))
+
+
+def leaves_of(document: Document) -> dict[str, Any]:
+    return {render(path): value for path, value in leaves(document)}
