@@ -152,6 +152,10 @@ class Ledger:
         """Return the highest sequence number, 0 in an empty ledger."""
         return int(self._connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0])
 
+    def oldest(self) -> int:
+        """Return the lowest sequence number, 0 in an empty ledger."""
+        return int(self._connection.execute("SELECT coalesce(min(seq), 0) FROM entries").fetchone()[0])
+
     def _search_index(self) -> SearchIndex | None:
         """Open the index when it is needed for the first time, and stay without where there is none."""
         if not self._looked_for_index:

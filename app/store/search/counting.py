@@ -13,19 +13,20 @@ from app.store.search.file import UnusableIndexError
 from app.store.search.histogram import Bucket, Spans
 from app.store.search.query import Query, bounds, predicate
 from app.store.search.reader import ActorCount, Count, SearchIndex
-from app.store.search.rows import Row, indexed, scanned
+from app.store.search.rows import Row, bodies, scanned
 from app.store.search.texts import is_indexed
 
 _SECONDS: Final = 0.15
 """How long entries are read to be counted, for each of the two halves of a histogram."""
 
-_VERIFIED: Final = 5000
+_VERIFIED: Final = 3000
 """Entries that are read to be sure that they match, at most."""
 
 _OLDEST: Final = "SELECT coalesce(min(seq), 0) FROM entries"
 _FAILED: Final = b'"operation":"FAILED"'
 _ACTORS: Final = """
-    SELECT username, count(*), max(seq) FROM entries {index} WHERE seq >= ? AND seq < ? GROUP BY username
+    SELECT username, count(*), max(seq) FROM entries {index} WHERE seq >= ? AND seq < ? AND username <> ''
+    GROUP BY username
 """
 
 
@@ -50,7 +51,7 @@ def histogram(journal: sqlite3.Connection, index: SearchIndex | None, query: Que
 
 
 def actors(journal: sqlite3.Connection, index: SearchIndex | None, since: int, until: int) -> list[ActorCount]:
-    """Count the entries of each user name from one sequence number up to another, most first."""
+    """Count the entries of each user from one sequence number up to another, most first."""
     (oldest,) = journal.execute(_OLDEST).fetchone()
     unread, found = max(since, oldest), list[ActorCount]()
     if index is not None:
@@ -84,11 +85,12 @@ def _counted(
     journal: sqlite3.Connection, index: SearchIndex, query: Query, spans: Spans, edges: list[int]
 ) -> list[Count]:
     """Count by the index; few enough are read, where it may take too many for matching."""
-    counts = index.counts(query, edges)
-    if (query.q or query.path) and sum(count.total for count in counts) <= _VERIFIED:
-        candidates = indexed(journal, index, query, edges[0], min(edges[-1], index.newest + 1))
-        return _read(query, spans, candidates) or counts
-    return counts
+    if query.q or query.path:
+        until = min(edges[-1], index.newest + 1)
+        candidates = list(itertools.islice(index.sequences(query, edges[0], until), _VERIFIED + 1))
+        if len(candidates) <= _VERIFIED and (read := _read(query, spans, bodies(journal, candidates))) is not None:
+            return read
+    return index.counts(query, edges)
 
 
 def _read(query: Query, spans: Spans, rows: Iterable[Row]) -> list[Count] | None:

@@ -33,6 +33,9 @@ from app.store.search.writer import ACTORS, uid_number
 logger = structlog.get_logger(__name__)
 
 _FIRST_FROM: Final = "SELECT seq FROM facts WHERE ordinal >= ? ORDER BY ordinal LIMIT 1"
+_FEW: Final = 2000
+"""Entries that are rather read than looked up by their text."""
+
 _FAILED: Final = "SELECT id FROM terms WHERE value = 'FAILED'"
 
 
@@ -88,6 +91,10 @@ class SearchIndex:
             low, high = self._span(since, until)
             if wanted is None:
                 return
+            few = self._few(wanted, low, high)
+            if few is not None:
+                yield from few
+                return
             for first, end in self._parts(wanted, low, high):
                 for (seq,) in self._connection.execute(
                     f"SELECT seq {_source(wanted, first)} ORDER BY {_ordinal(wanted, first)} DESC",
@@ -111,7 +118,7 @@ class SearchIndex:
             span = (self._ordinal_at(since), self._ordinal_at(until))
             rows = self._connection.execute(
                 "SELECT (SELECT value FROM terms WHERE id = username), count(*), max(seq) FROM facts"
-                " WHERE ordinal >= ? AND ordinal < ? GROUP BY username",
+                " WHERE ordinal >= ? AND ordinal < ? AND actor <> 0 GROUP BY username",
                 span,
             )
             return [ActorCount(*row) for row in rows]
@@ -125,6 +132,17 @@ class SearchIndex:
             ).fetchone()
             total, failures = total + row[0], failures + row[1]
         return Count(total, failures)
+
+    def _few(self, wanted: _Filter, low: int, high: int) -> list[int] | None:
+        """Return what all but the text tells, where that is so little that the text need not be asked for."""
+        if not (wanted.text and wanted.parameters):
+            return None
+        rows = self._connection.execute(
+            f"SELECT seq FROM facts WHERE ordinal >= ? AND ordinal < ? AND {wanted.where}"
+            " ORDER BY ordinal DESC LIMIT ?",
+            (low, high, *wanted.parameters, _FEW + 1),
+        ).fetchall()
+        return [seq for (seq,) in rows] if len(rows) <= _FEW else None
 
     def _filter(self, query: Query) -> _Filter | None:
         """Translate a query; None where it names what no entry has."""

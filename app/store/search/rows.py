@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from app.store.search.file import UnusableIndexError
 from app.store.search.query import Query, bounds, conditions, is_answered_by_the_journal
@@ -40,11 +40,9 @@ def scanned(journal: sqlite3.Connection, query: Query, since: int, until: int | 
     return journal.execute(f"SELECT seq, body FROM entries WHERE {where} ORDER BY seq DESC", parameters)
 
 
-def indexed(
-    journal: sqlite3.Connection, index: SearchIndex, query: Query, since: int, until: int | None
-) -> Iterator[Row]:
-    """Yield what the index knows, without what was forgotten since."""
-    for seq in index.sequences(query, since, until):
+def bodies(journal: sqlite3.Connection, sequences: Iterable[int]) -> Iterator[Row]:
+    """Yield entries by their sequence numbers, without those that were forgotten since."""
+    for seq in sequences:
         row = journal.execute("SELECT seq, body FROM entries WHERE seq = ?", (seq,)).fetchone()
         if row is not None:
             yield row
@@ -54,4 +52,4 @@ def _by_index(
     journal: sqlite3.Connection, index: SearchIndex, query: Query, since: int, until: int | None
 ) -> Iterator[Row]:
     yield from scanned(journal, query, max(since, index.newest + 1), until)
-    yield from indexed(journal, index, query, since, until)
+    yield from bodies(journal, index.sequences(query, since, until))
