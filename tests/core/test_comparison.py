@@ -121,7 +121,9 @@ def test_an_order_that_changed_is_told_also_where_only_the_changes_are_known() -
     names = [["a", "b"], ["b", "a"], ["b", "a", "c"]]
     states = [deployment(containers=[{"name": name} for name in each]) for each in names]
 
+    order = FieldChange("spec.containers", "replace", ["a", "b"], ["b", "a"])
+    assert compared(life_of(states[:2]), -1, 1) == [order]
     assert compared(life_of(states), -1, 1) == [
-        FieldChange("spec.containers", "replace", ["a", "b"], ["b", "a"]),
+        order,
         FieldChange("spec.containers[c]", "add", msgspec.UNSET, {"name": "c"}),
     ]
