@@ -20,7 +20,7 @@ from app.store import ledger as ledger_module
 from app.store.database import connect_writer
 from app.store.ledger import ActorCount, Ledger, Query
 from app.store.search import reader, shapes, writer
-from app.store.search.file import beside, open_reader, partitions
+from app.store.search.file import UnusableIndexError, beside, open_reader, partitions
 from app.store.search.indexer import Indexer
 from tests.builders import make_record
 from tests.store.observed import opened
@@ -47,6 +47,7 @@ FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"q": "NGINX:2"}, {"changes": (IMAGE,)}),
     ({"q": 'say "hi"'}, {"changes": (FieldChange("data.a", "add", new='and say "hi" so'),)}),
     ({"q": "GRÖSSE"}, {"changes": (FieldChange("data.a", "add", new="die größe"),)}),
+    ({"q": "größe"}, {"changes": (FieldChange("data.a", "add", new="die GRÖSSE"),)}),
     ({"q": "🦊🦊🦊"}, {"changes": (FieldChange("data.a", "add", new="🦊🦊🦊"),)}),
     ({"q": "needle"}, {"changes": (FieldChange("data.a", "add", new="x" * 100_000 + "needle"),)}),
     ({"q": "q7"}, {"changes": (FieldChange("data.a", "add", new="q7"),)}),
@@ -198,6 +199,12 @@ def no_database(index: Path) -> None:
     index.write_bytes(b"not a database at all, but as long as a header must be" * 100)
 
 
+def damage_texts(index: Path) -> None:
+    """Damage what is found to be so only in the middle of a search."""
+    with closing(sqlite3.connect(index)) as connection, connection:
+        connection.execute("UPDATE texts_0_data SET block = x'a5a5a5a5' WHERE id > 10")
+
+
 def of_another_boot(index: Path) -> None:
     with closing(sqlite3.connect(index)) as connection, connection:
         connection.execute("UPDATE state SET boot = 'another'")
@@ -212,7 +219,7 @@ def missing(index: Path) -> None:
     index.unlink()
 
 
-HARM = [damage, truncate, no_database, of_another_boot, of_another_version, missing]
+HARM = [damage, damage_texts, truncate, no_database, of_another_boot, of_another_version, missing]
 
 
 @pytest.mark.parametrize("harm", HARM)
@@ -230,6 +237,32 @@ def test_a_harmed_index_changes_no_result_and_is_made_again(tmp_path: Path, harm
     assert found(journal, query) == by_reading
     with closing(open_reader(index)) as connection:
         assert connection.execute("SELECT count(*) FROM facts").fetchone() == (300,)
+
+
+@pytest.mark.parametrize("harm", [damage, damage_texts, truncate, no_database])
+def test_who_finds_the_index_damaged_makes_room_for_another(tmp_path: Path, harm: Any) -> None:
+    journal = ledger_of(tmp_path, *({"changes": (IMAGE,)} for _ in range(300)))
+    index = indexed(journal)
+
+    harm(index)
+    with capture_logs() as logs:
+        found(journal, Query(q="nginx:2", path="images"))
+
+    assert not index.exists()
+    assert [log["event"] for log in logs] == ["search index is damaged"]
+
+
+@pytest.mark.parametrize("harm", [of_another_boot, of_another_version])
+def test_an_index_that_is_not_believed_is_left_to_the_server(tmp_path: Path, harm: Any) -> None:
+    journal = ledger_of(tmp_path, {"changes": (IMAGE,)})
+    index = indexed(journal)
+
+    harm(index)
+
+    assert len(found(journal, Query(path="images"))) == 1
+    with pytest.raises(UnusableIndexError):
+        open_reader(index)
+    assert index.exists()
 
 
 @pytest.mark.parametrize("harm", [damage, missing])

@@ -57,6 +57,10 @@ class UnusableIndexError(Exception):
     """The index is missing, of another version or boot, or damaged."""
 
 
+class DamagedIndexError(UnusableIndexError):
+    """The index is not what was written."""
+
+
 def beside(journal: Path) -> Path:
     """Return where the index of a journal is."""
     return journal.with_name(FILE_NAME)
@@ -138,7 +142,7 @@ def _opened(path: Path, mode: str) -> sqlite3.Connection:
         raise
     except sqlite3.Error as error:
         connection.close()
-        raise UnusableIndexError(str(error)) from error
+        raise (DamagedIndexError if is_damage(error) else UnusableIndexError)(str(error)) from error
     return connection
 
 

@@ -16,6 +16,7 @@ import structlog
 
 from app.store.search.file import (
     PARTITION,
+    DamagedIndexError,
     UnusableIndexError,
     beside,
     discard,
@@ -68,7 +69,11 @@ class SearchIndex:
     def __init__(self, journal: Path) -> None:
         self._path = beside(journal)
         self._identity = identity(self._path)
-        self._connection = open_reader(self._path)
+        try:
+            self._connection = open_reader(self._path)
+        except DamagedIndexError as error:
+            self._discard(error)
+            raise
         with self._judged():
             self._newest, self._end = self._connection.execute("SELECT newest, ordinal FROM state").fetchone()
 
@@ -205,11 +210,13 @@ class SearchIndex:
         try:
             yield
         except sqlite3.Error as error:
-            if is_damage(error) and identity(self._path) == self._identity:
+            if is_damage(error):
                 self._discard(error)
             raise UnusableIndexError(str(error)) from error
 
-    def _discard(self, error: sqlite3.Error) -> None:
+    def _discard(self, error: Exception) -> None:
+        if identity(self._path) != self._identity:  # another one is there by now
+            return
         logger.warning("search index is damaged", action="discard", error=str(error))
         try:
             discard(self._path)
