@@ -7,12 +7,10 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
-from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi import Path as PathParameter
-from fastapi.responses import RedirectResponse
 
 from app.core.actors import actor_kind
 from app.core.change import Entry, Operation
@@ -297,17 +295,5 @@ def router(journal: Path) -> APIRouter:
         before = decode_cursor(cursor)
         items = list_deliveries(ledger.connection, state=state, sink=sink, before=before, limit=limit)
         return _json({"items": items, "next": encode_cursor(items[-1].id) if len(items) == limit else None})
-
-    return routes
-
-
-def links() -> APIRouter:
-    """Return the routes to which notifications lead: as long as an entry has no page, to its JSON."""
-    routes = APIRouter(include_in_schema=False)
-
-    @routes.get("/entries/{entry_id}", response_class=RedirectResponse)
-    def entry(entry_id: str) -> RedirectResponse:
-        # Relative: people may reach the console below a path.
-        return RedirectResponse(f"../api/v1/entries/{quote(entry_id, safe='')}", status_code=307)
 
     return routes
