@@ -11,7 +11,7 @@ from app.store.search.query import needle
 RUN: Final = 3
 """The length of what FTS5's trigram tokenizer indexes; shorter texts cannot be looked up."""
 
-_ASKED: Final = 5
+_ASKED: Final = 4
 """Runs that an entry is asked for. The rarest tell nearly all; a common one costs a look at every entry."""
 
 _WEIGHED: Final = 48
