@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "history": "app.cli.history:history",
     "blame": "app.cli.blame:blame",
     "diff": "app.cli.diff:diff",
+    "undo": "app.cli.undo:undo",
     "deliveries": "app.cli.deliveries:deliveries_app",
     "sinks": "app.cli.sinks:sinks_app",
     "route": "app.cli.route:route_app",

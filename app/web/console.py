@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from app import __version__
 from app.store.database import StoreError
 from app.telemetry.metrics import Metrics
-from app.web import api, objects, parameters, probes, stream
+from app.web import api, objects, parameters, probes, stream, undo
 from app.web.health import Health
 from app.web.ui import pages
 from app.web.ui.installation import Installation
@@ -58,6 +58,7 @@ def console(
     app.add_exception_handler(RequestValidationError, parameters.refusal)
     app.include_router(probes.router(health, metrics))
     app.include_router(api.router(journal))
+    app.include_router(undo.router(journal))
     app.include_router(objects.router(journal))
     app.include_router(stream.router(journal, health))
     app.include_router(pages.router(journal, health, metrics, installation))

@@ -7,13 +7,22 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.change import Resource
-from app.core.undo_command import collection_path, create_line, delete_line, object_path, patch_line, written
+from app.core.undo_command import (
+    collection_path,
+    create_line,
+    delete_line,
+    object_path,
+    patch_line,
+    scale_line,
+    written,
+)
 
 WEB: Final = Resource(
     group="apps", version="v1", kind="Deployment", resource="deployments", namespace="shop", name="web"
@@ -78,10 +87,19 @@ def test_a_name_like_an_option_is_none(shell: Path) -> None:
     assert words(shell, patch_line(ODD, ()))[1] == "clusterroles.v1.rbac.authorization.k8s.io/-n $(x) 'y'"
 
 
-def test_a_line_is_one_line_and_shows_everything_that_it_does() -> None:
-    line = patch_line(WEB, ({"op": "add", "path": "/data/x", "value": HOSTILE},))
+def test_a_name_that_nobody_sees_is_the_same_to_the_shell(shell: Path) -> None:
+    name = msgspec.structs.replace(ODD, name=HOSTILE)
 
-    assert [each for each in line if not each.isprintable() and ord(each) < 0x10000] == []
+    assert words(shell, patch_line(name, ()))[1] == f"clusterroles.v1.rbac.authorization.k8s.io/{HOSTILE}"
+
+
+def test_a_line_is_one_line_and_shows_everything_that_it_does() -> None:
+    name = msgspec.structs.replace(WEB, name=HOSTILE)
+    change = {"op": "add", "path": "/data/x", "value": HOSTILE}
+
+    lines = [patch_line(name, (change,)), scale_line(name, 1, 2), create_line(WEB, change), delete_line(name, change)]
+
+    assert [line for line in lines if not line.isprintable()] == []
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
