@@ -141,14 +141,34 @@ async def test_only_a_page_that_something_can_come_to_is_live(tmp_path: Path) ->
     assert streams[1] == []
 
 
+@pytest.mark.parametrize("address", ["/chart?q=", "/?chart=shown"])
 @pytest.mark.parametrize("given", ["since=4h", "since=4h&until=1h"])
-async def test_the_histogram_counts_what_matches_and_each_bar_leads_to_its_time(tmp_path: Path, given: str) -> None:
+async def test_the_histogram_counts_what_matches_and_each_bar_leads_to_its_time(
+    tmp_path: Path, address: str, given: str
+) -> None:
     start = milliseconds(datetime.now(UTC) - timedelta(hours=3))
     records = (make_record(at_milliseconds=start + minute * 60_000) for minute in range(90))
     await write(tmp_path, *records, make_record(resource=POD))
 
-    page = await document(tmp_path, f"/?kind=Deployment&{given}")
+    page = await document(tmp_path, f"{address}&kind=Deployment&{given}")
 
     bars = [str(each["href"]) for each in page.all("a", tabindex="-1")]
     assert "90 changes" in page.text
     assert all("kind=Deployment&since=20" in bar and "&until=20" in bar for bar in bars)
+
+
+async def test_a_page_does_not_wait_for_its_histogram(tmp_path: Path) -> None:
+    await write(tmp_path, make_record(), make_record())
+
+    page = await document(tmp_path, "/?kind=Deployment")
+
+    assert page.all("svg") == []
+    assert [found["data-chart"] for _, found in page.tags if "data-chart" in found] == ["./chart?kind=Deployment"]
+
+
+async def test_a_histogram_of_nothing_is_nothing(tmp_path: Path) -> None:
+    await write(tmp_path, make_record())
+
+    answers = [await get(tmp_path, f"/chart?{filters}") for filters in ("name=nobody", "kynd=x")]
+
+    assert [(each.status_code, each.text) for each in answers] == [(200, ""), (400, "")]

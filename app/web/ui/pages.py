@@ -39,6 +39,10 @@ def router(
     def rows(request: Request, ledger: opened_ledger) -> Response:
         return timeline.rows_after(request, ledger)
 
+    @routes.get("/chart")
+    def chart(request: Request, ledger: opened_ledger) -> Response:
+        return timeline.chart_of(request, ledger)
+
     @routes.get("/entries/{entry_id}")
     def entry_page(request: Request, ledger: opened_ledger, entry_id: str) -> Response:
         return entries.page_of(request, ledger, entry_id, token)
@@ -63,11 +67,12 @@ def router(
     def status_page(request: Request, ledger: opened_ledger) -> Response:
         return status.page_of(request, ledger, health, metrics, installation())
 
-    @routes.get("/static/{name}")
-    def static_file(request: Request, name: str) -> Response:
-        try:
-            return static.serve(request, name)
-        except KeyError:
-            raise HTTPException(404, "There is no such file.") from None
-
+    routes.get("/static/{name}")(_static_file)
     return routes
+
+
+def _static_file(request: Request, name: str) -> Response:
+    try:
+        return static.serve(request, name)
+    except KeyError:
+        raise HTTPException(404, "There is no such file.") from None

@@ -27,6 +27,9 @@ RANGES: Final = (
 )
 OPERATIONS: Final = ("CREATE", "UPDATE", "DELETE", "CONNECT", "FAILED")
 
+_CHART: Final = "chart"
+"""Asks for the histogram as part of the page, where no script asks for it afterwards."""
+
 _LABELS: Final = {
     "q": "text",
     "kind": "kind",
@@ -55,12 +58,12 @@ class Chip(msgspec.Struct, frozen=True):
 def page_of(request: Request, ledger: Ledger) -> Response:
     """Return the timeline; for filters that cannot be understood, the form with the reason."""
     try:
-        filters = understood(request.query_params)
+        filters = understood(request.query_params, beside=(_CHART,))
     except FilterError as error:
         return _refused(request, ledger, str(error))
     now = datetime.now(UTC)
     found = data.find(ledger, filters.query, filters.before)
-    histogram = data.histogram(ledger, filters.query, now)
+    is_chart_asked = bool(request.query_params.get(_CHART))
     return page(
         request,
         "timeline.html",
@@ -69,7 +72,9 @@ def page_of(request: Request, ledger: Ledger) -> Response:
         found=found,
         older=filters.address(cursor=encode_cursor(found.next)) if found.next is not None else "",
         newest=filters.address() if filters.before is not None else None,
-        bars=bars.chart(histogram, filters),
+        bars=_chart(ledger, filters, now) if is_chart_asked else None,
+        chart_asked=is_chart_asked,
+        chart_address="" if filters.before is not None else f"chart?{filters.address()}",
         stream=_stream(filters, now),
         is_empty=not found.entries and data.is_empty(ledger),
         problem="",
@@ -87,6 +92,8 @@ def _refused(request: Request, ledger: Ledger, reason: str) -> Response:
         older="",
         newest=None,
         bars=None,
+        chart_asked=False,
+        chart_address="",
         stream="",
         is_empty=False,
         problem=reason,
@@ -117,6 +124,22 @@ def _stream(filters: Filters, now: datetime) -> str:
     if filters.before is not None or (filters.query.until or milliseconds(now) + 1) <= milliseconds(now):
         return ""
     return filters.address(view="id")
+
+
+def chart_of(request: Request, ledger: Ledger) -> Response:
+    """Return the histogram for a page that is open: counting may take longer than finding the newest entries."""
+    try:
+        filters = understood(request.query_params)
+    except FilterError:
+        return HTMLResponse("", status_code=400, headers=HEADERS)
+    chart = _chart(ledger, filters, datetime.now(UTC))
+    context = {"bars": chart, "filters": filters, "root": root(request)}
+    text = environment().get_template("chart.html").render(context) if chart else ""
+    return HTMLResponse(text, headers=HEADERS)
+
+
+def _chart(ledger: Ledger, filters: Filters, now: datetime) -> bars.Chart | None:
+    return bars.chart(data.histogram(ledger, filters.query, now), filters)
 
 
 def rows_after(request: Request, ledger: Ledger) -> Response:

@@ -78,6 +78,7 @@
       one("[data-empty]")?.remove();
       showTimes(list);
       showDays(list);
+      document.dispatchEvent(new Event("rows"));
       said.textContent = rows.length === 1 ? "1 new change" : `${rows.length} new changes`;
     }
 
@@ -121,7 +122,27 @@
     open();
   }
 
-  // Histogram: a drag from bar to bar selects the time between them.
+  // Histogram: counting may take longer than listing, so it comes by itself.
+  function chart(place) {
+    let figure = place, asked = 0;
+    async function load() {
+      asked = Date.now();
+      try {
+        const answer = await fetch(place.dataset.chart);
+        const drawn = answer.ok ? one(".histogram", new DOMParser().parseFromString(await answer.text(), "text/html")) : null;
+        if (!drawn) { figure.hidden = true; return; }
+        const next = document.importNode(drawn, true);
+        figure.replaceWith(next);
+        figure = next;
+        showTimes(figure);
+        histogram(figure);
+      } catch { figure.hidden = true; }
+    }
+    load();
+    document.addEventListener("rows", () => { if (Date.now() - asked > 15000) load(); });
+  }
+
+  // A drag from bar to bar selects the time between them.
   function histogram(figure) {
     const bars = all("a[data-since]", figure);
     let from = -1, to = -1;
@@ -239,6 +260,7 @@
   setInterval(() => showTimes(), 15000);
   if (list) { showDays(list); live(list); }
   all("[data-histogram]").forEach(histogram);
+  all("[data-chart]").forEach(chart);
   all(".filters").forEach(tidy);
   all("[data-end]").forEach((log) => { log.scrollTop = log.scrollHeight; });
   keys();
