@@ -65,8 +65,6 @@ class _Work:
         self._changes: list[FieldChange] = []
         self._cautions: list[str] = []
         self._inserted: set[str] = set()
-        self._fresh = 0
-        """From here on, no element of a list has moved."""
 
     def take_back(self, edit: Edit) -> Refusal | None:
         mover = moved_on(edit, self._later)
@@ -144,8 +142,6 @@ class _Work:
             self._operations.append({"op": "add", "path": place.pointer, "value": then})
         else:
             self._operations += self._replacing(place, now, then)
-        if isinstance(edit.path[-1], Item) and edit.change.op != "replace":
-            self._fresh = len(self._operations)
         self._note(edit, now, then)
 
     def _replacing(self, place: Place, now: Any, then: Any) -> Iterator[dict[str, Any]]:
@@ -177,7 +173,6 @@ class _Work:
         above = pointer(place.steps[:-1])
         for operation in patch(diff({field: items}, wanted)):
             self._operations.append({key: _below(above, key, value) for key, value in operation.items()})
-        self._fresh = len(self._operations)
         self._note(edit, edit.change.new, edit.change.old)
         return True
 
@@ -187,12 +182,12 @@ class _Work:
         moves = [each for each in self._entry.patch if each.get("op") == "move"]
         own = [each for each in moves if str(each.get("path")).rpartition("/")[0] == place.pointer]
         self._operations += [{"op": "move", "from": each["path"], "path": each["from"]} for each in reversed(own)]
-        self._fresh = len(self._operations)
         self._note(edit, edit.change.new, edit.change.old)
         return bool(own)
 
     def _test(self, tests: Sequence[dict[str, Any]]) -> None:
-        self._operations += [each for each in tests if each not in self._operations[self._fresh :]]
+        # One that was made already holds: what the operations in between have moved is known.
+        self._operations += [each for each in tests if each not in self._operations]
 
     def _note(self, edit: Edit, now: Any, then: Any) -> None:
         op: ChangeOp = "add" if now is _UNSET else "remove" if then is _UNSET else "replace"

@@ -138,6 +138,15 @@ def test_an_element_without_a_key_does_not_come_back_where_the_list_has_changed_
     assert refused(entry, live_from(with_args("a", "b", "c"))).reason == "moved"
 
 
+def test_an_element_without_a_key_comes_back_after_an_attempt_that_was_repeated() -> None:
+    old, new = with_args("a", "b", "c"), with_args("a", "c")
+    entry, again = (told(old, new, number=number) for number in (0, 1))
+
+    live = live_from(new)
+
+    assert plain(patched(live, done(entry, live, [entry, again]).patch)) == plain(old)
+
+
 def test_annotations_that_are_not_recorded_stay() -> None:
     entry = told(deployment(replicas=1), with_annotations(team="a"))
     live = live_from(with_annotations(team="a", **{"deployment.kubernetes.io/revision": "2"}))
@@ -226,6 +235,14 @@ def test_the_order_of_a_list_comes_back() -> None:
         names = [each["name"] for each in found["spec"]["template"]["spec"]["containers"]]
         assert names[:3] == ["a", "b", "c"]
     assert refused(entry, live_from(pod_spec("b", "c", "a"))).path == "spec.template.spec.containers"
+
+
+@pytest.mark.parametrize("live", [None, live_from(pod_spec("c", "a", "b"))], ids=["unseen", "live"])
+def test_another_order_than_that_which_was_left_fails_by_the_tests(live: Document | None) -> None:
+    patch = done(told(pod_spec("a", "b", "c"), pod_spec("c", "a", "b")), live).patch
+
+    with pytest.raises(jsonpatch.JsonPatchTestFailed):
+        patched(live_from(pod_spec("b", "a", "c")), patch)
 
 
 def scaled(old: int, new: int) -> Entry:

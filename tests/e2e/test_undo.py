@@ -85,6 +85,24 @@ OBJECTS: Final = {
         "PersistentVolumeClaim",
         spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     ),
+    "cronjob": core(
+        "CronJob",
+        version="batch/v1beta1",
+        spec={
+            "schedule": "0 0 1 1 *",
+            "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": CONTAINERS[1:]}}}},
+        },
+    ),
+    "ingress": core(
+        "Ingress",
+        version="networking.k8s.io/v1",
+        spec={"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}},
+    ),
+    "horizontalpodautoscaler": core(
+        "HorizontalPodAutoscaler",
+        version="autoscaling/v1",
+        spec={"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
+    ),
     "poddisruptionbudget": core(
         "PodDisruptionBudget",
         version="policy/v1beta1",
@@ -177,6 +195,22 @@ CHANGES: Final = {
     "a selector": (
         "networkpolicy",
         patching("networkpolicy", operation("replace", "/spec/podSelector", value={"matchLabels": {"a": "b"}})),
+    ),
+    "a schedule": (
+        "cronjob",
+        patching(
+            "cronjob",
+            operation("replace", "/spec/schedule", value="0 0 2 2 *"),
+            operation("add", "/spec/suspend", value=True),
+        ),
+    ),
+    "a number of an autoscaler": (
+        "horizontalpodautoscaler",
+        patching("horizontalpodautoscaler", operation("replace", "/spec/maxReplicas", value=9)),
+    ),
+    "a rule of an ingress": (
+        "ingress",
+        patching("ingress", operation("add", "/spec/rules", value=[{"host": "web.example"}])),
     ),
     "a label of a secret": ("secret", ["label", "secret/web", "a=b"]),
 }
@@ -400,3 +434,44 @@ def test_what_has_no_namespace_and_an_odd_name_is_undone(place: Place) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "labels" not in json.loads(place.kubectl("get", f"clusterrole/{name}", "-o", "json").stdout)["metadata"]
+
+
+WIDGETS: Final = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.undone.example"},
+    "spec": {
+        "group": "undone.example",
+        "scope": "Namespaced",
+        "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                "subresources": {"scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}},
+            }
+        ],
+    },
+}
+
+
+def test_a_custom_resource_is_undone_and_its_scale_where_that_is(place: Place) -> None:
+    place.kubectl("apply", "-f", "-", stdin=json.dumps(WIDGETS))
+    place.kubectl("wait", "--for=condition=established", "crd/widgets.undone.example")
+    widget = core("Widget", version="undone.example/v1", spec={"size": 1, "parts": [{"a": 1.5}, [1, True, None]]})
+    eventually(
+        lambda: not place.kubectl("create", "-f", "-", stdin=json.dumps(widget), check=False).returncode, "a widget"
+    )
+    before = seen(place, "widget")
+    parts = patching("widget", operation("replace", "/spec/parts", value=[[1, False], {"a": 1}, 3, "<&>"]))
+
+    for change in (["scale", "widget/web", "--replicas=4"], parts):
+        for by_line in (True, False):
+            place.kubectl(*change, user="alice")
+            identifier = place.entries(name="web", user="alice", operation="UPDATE")[0]["id"]
+            assert seen(place, "widget") != before
+            line = told(place, identifier)["command"]
+            done = run(place, line).returncode if by_line else undo(place, identifier, "--apply").exit_code
+            assert (done, seen(place, "widget")) == (0, before)
