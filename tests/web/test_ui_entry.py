@@ -94,6 +94,7 @@ async def test_a_failed_job_reads_with_its_events_and_the_end_of_its_logs(tmp_pa
 
     for shown in ("failed", "62 seconds before", "Pods", "import-x", "FATAL: no database", "101 earlier lines"):
         assert shown in text
+    assert "Undo" not in text
 
 
 async def test_its_findings_and_whom_they_were_told_are_shown(tmp_path: Path) -> None:

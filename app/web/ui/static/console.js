@@ -7,6 +7,7 @@
   // Times: the reader's zone, and ages that grow.
   const sameDay = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const otherDay = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+  const otherYear = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
   const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
   const dayName = new Intl.DateTimeFormat(undefined, { weekday: "long", month: "long", day: "numeric" });
 
@@ -25,7 +26,10 @@
       if (Number.isNaN(at.getTime())) continue;
       time.title = whole.format(at);
       if ("age" in time.dataset) time.textContent = `${age(now - at)} ago`;
-      else time.textContent = (at.toDateString() === now.toDateString() ? sameDay : otherDay).format(at);
+      else {
+        const form = at.toDateString() === now.toDateString() ? sameDay : at.getFullYear() === now.getFullYear() ? otherDay : otherYear;
+        time.textContent = form.format(at);
+      }
     }
   }
 
