@@ -32,6 +32,7 @@ from app.store.database import connect_reader
 from app.store.deliveries import CLOCK_STEP, DeliveryQueue, forget_memories, queue_state
 from app.store.journal import Journal, JournalObserver
 from app.store.retention import Retention, forget, is_over, journal_size
+from app.store.search.indexer import Indexer
 from app.telemetry.metrics import Metrics
 from app.web.health import Check, Health
 from app.web.server import listen, listener, stop
@@ -84,6 +85,7 @@ class Backbone:
             commit_budget=settings.commit_budget_seconds,
             observer=_Observer(self.metrics),
         )
+        self.search = Indexer(self.journal.path)
         self.installation: Installation | None = None
         self._on_config = on_config
         self._measured_sinks: set[str] = set()
@@ -125,8 +127,10 @@ class Backbone:
         self.journal.on_deliveries = self.dispatcher.wake
 
     def begin(self) -> None:
-        """Begin to deliver, to follow the configuration and to forget."""
+        """Begin to deliver, to follow the configuration, to index and to forget."""
         self.dispatcher.start()
+        self.search.start()
+        self.metrics.search_behind.set_function(lambda: self.search.behind)
         self.background.start(self.config.run(), "config")
         self.background.start(every(_RETENTION_SECONDS, self.forget), "retention")
         self.background.start(every(_QUEUE_SECONDS, self.measure_queue), "queue")
@@ -160,6 +164,7 @@ class Backbone:
         # What waits for the disk is written meanwhile, as soon as that lets it: the journal needs no closing for that.
         await self.dispatcher.close(timedelta(seconds=flush))
         lost = await self.journal.close(flush)
+        await asyncio.to_thread(self.search.close)
         await stop(self._console, self._console_task)
         if self.installation is not None:
             await self.installation.close()

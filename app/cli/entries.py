@@ -47,6 +47,9 @@ Operation = Annotated[
     Literal["CREATE", "UPDATE", "DELETE", "CONNECT", "FAILED"] | None,
     typer.Option("--operation", help="What was done, in any case; FAILED shows failed Jobs.", case_sensitive=False),
 ]
+ActorOption = Annotated[
+    Literal["human", "controller"] | None, typer.Option("--actor", help="Who made the change.", case_sensitive=False)
+]
 PathPattern = Annotated[str, typer.Option("--path", help="Field that changed: images, spec.replicas, env[*].value ...")]
 Since = Annotated[str, typer.Option("--since", help="Not older than: 2h, 7d, yesterday, a date or RFC 3339.")]
 Until = Annotated[str, typer.Option("--until", help="Older than; written as for --since.")]
@@ -93,6 +96,7 @@ def list_entries(
     name: Name = "",
     user: User = "",
     operation: Operation = None,
+    actor: ActorOption = None,
     path: PathPattern = "",
     since: Since = "",
     until: Until = "",
@@ -104,6 +108,7 @@ def list_entries(
     """List entries, newest first."""
     wanted = msgspec.structs.replace(
         _wanted(kind, namespace, name, user, operation, path, query),
+        actor=actor or "",
         since=_moment(since, "--since"),
         until=_moment(until, "--until"),
     )
@@ -158,6 +163,7 @@ def tail(
     name: Name = "",
     user: User = "",
     operation: Operation = None,
+    actor: ActorOption = None,
     path: PathPattern = "",
     since: Since = "",
     query: Contains = "",
@@ -168,7 +174,7 @@ def tail(
 
     JSON comes as one line for each entry, YAML as one document for each.
     """
-    wanted = _wanted(kind, namespace, name, user, operation, path, query)
+    wanted = msgspec.structs.replace(_wanted(kind, namespace, name, user, operation, path, query), actor=actor or "")
     started = _moment(since, "--since")
     with told(), closing(Ledger(journal_path(data_dir))) as ledger:
         last = ledger.newest() if started is None else first_sequence_at(started) - 1

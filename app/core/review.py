@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from app.core.actors import actor_kind
 from app.core.change import Actor, Resource, User
 from app.core.diff import Delta, diff
 from app.core.kinds import kind_of
@@ -37,8 +38,6 @@ _TYPED_GROUPS: Final = frozenset(
 _POD: Final = "authentication.kubernetes.io/pod-name"
 _NODE: Final = "authentication.kubernetes.io/node-name"
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
-_PEOPLE: Final = frozenset({"system:admin", "system:anonymous", "system:unauthenticated"})
-"""Names with the `system:` prefix that people use: k3s' and OpenShift's administrator, and nobody in particular."""
 
 
 class MalformedReviewError(ValueError):
@@ -330,7 +329,7 @@ def _actor(info: UserInfo, manager_operation: str) -> Actor:
     name, extra = info.username, info.extra or {}
     account = name.removeprefix(_SERVICE_ACCOUNT).replace(":", "/", 1) if name.startswith(_SERVICE_ACCOUNT) else ""
     return Actor(
-        kind="controller" if name.startswith("system:") and name not in _PEOPLE else "human",
+        kind=actor_kind(name),
         service_account=account,
         pod=next(iter(extra.get(_POD, ())), ""),
         node=next(iter(extra.get(_NODE, ())), "") or (name[12:] if name.startswith("system:node:") else ""),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,35 +12,23 @@ import msgspec
 
 from app.core.finding import Finding
 from app.core.identity import first_sequence_at, sequence_of, sequence_range
-from app.core.paths import Pattern, compile_pattern, parse
 from app.store.database import connect_reader
 from app.store.encoding import UNREADABLE, inflated, read_document, read_finding
+from app.store.search.counting import actors, histogram
+from app.store.search.histogram import Bucket, Spans
+from app.store.search.query import Query, is_answered_by_the_journal, predicate
+from app.store.search.reader import ActorCount, SearchIndex, opened
+from app.store.search.rows import rows
 
-_COLUMNS: Final = ("kind", "namespace", "name", "username", "operation")
+__all__ = ["ActorCount", "Bucket", "Ledger", "Page", "Query"]
+
 _SCAN_SECONDS: Final = 0.25
 """How long a page looks for entries that no index finds; then it ends early, with a cursor to go on from."""
 
 _PAGE_BYTES: Final = 8 * 1024 * 1024
 """A page ends with the entry that reaches this, however few it holds: entries may be megabytes each."""
 
-
-class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What to look for. Empty fields do not matter; times are unix milliseconds, `until` exclusive.
-
-    `path` is a field pattern that one of the changed fields must match; `dry_run` leaves dry runs or all others out;
-    `q` must occur in the entry, in any case.
-    """
-
-    kind: str = ""
-    namespace: str = ""
-    name: str = ""
-    username: str = ""
-    operation: str = ""
-    path: str = ""
-    dry_run: bool | None = None
-    since: int | None = None
-    until: int | None = None
-    q: str = ""
+_MOST_VALUES: Final = 1000
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -51,29 +38,14 @@ class Page(msgspec.Struct, frozen=True):
     next: int | None
 
 
-class _Change(msgspec.Struct):
-    path: str
-    old: Any = None
-    new: Any = None
-
-
-class _Changes(msgspec.Struct):
-    changes: list[_Change] = []
-
-
-class _DryRun(msgspec.Struct):
-    dry_run: bool = False
-
-
-_changes: Final = msgspec.json.Decoder(_Changes)
-_dry_runs: Final = msgspec.json.Decoder(_DryRun)
-
-
 class Ledger:
     """Reads the journal file beside its writer. Not for concurrent use; each thread takes its own."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._connection = connect_reader(path)
+        self._index: SearchIndex | None = None
+        self._looked_for_index = False
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -81,20 +53,23 @@ class Ledger:
         return self._connection
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         self._connection.close()
+        if self._index is not None:
+            self._index.close()
 
     def search(self, query: Query, *, limit: int, before: int | None = None) -> Page:
         """Return up to `limit` entries below the sequence number `before`, newest first.
 
-        A filter that no index answers is looked for within a budget of time, and a page of about 8 MiB is full: it may
-        hold fewer entries, or none, and still have a `next`.
+        A filter that no index answers, or not yet, is looked for within a budget of time, and a page of about 8 MiB is
+        full: it may hold fewer entries, or none, and still have a `next`.
         """
-        matches = _predicate(query)
+        matches = predicate(query)
         items: list[msgspec.Raw] = []
         room = _PAGE_BYTES
         deadline = time.monotonic() + _SCAN_SECONDS
-        for sequence, body in self._rows(query, before):
+        index = None if is_answered_by_the_journal(query) else self._search_index()
+        for sequence, body in rows(self._connection, index, query, before):
             document = inflated(body)
             if matches(document):
                 items.append(msgspec.Raw(document))
@@ -104,6 +79,39 @@ class Ledger:
             elif time.monotonic() > deadline:
                 return Page(items, sequence)
         return Page(items, None)
+
+    def histogram(self, query: Query, since: int, until: int, buckets: int) -> list[Bucket]:
+        """Count the entries of a query between two times (unix milliseconds, `until` exclusive), in so many buckets.
+
+        There are fewer where that makes them round. They are equally wide, begin at round times, and are there without
+        entries as well. There are none where the count would take too long: without the search index, or for a text of
+        one or two characters. Of a text that thousands of entries seem to have, those are counted that have its rarest
+        runs of three characters.
+        """
+        if since >= until:
+            return []
+        return histogram(self._connection, self._search_index(), query, Spans(since, until, buckets))
+
+    def actors(self, since: int, until: int) -> list[ActorCount]:
+        """Return who made entries between two times (unix milliseconds, `until` exclusive), the busiest first."""
+        span = (first_sequence_at(since), first_sequence_at(until))
+        return actors(self._connection, self._search_index(), *span)
+
+    def kinds(self) -> list[str]:
+        """Return the kinds that entries have, in order; a thousand at most."""
+        return self._values("kind", "")
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that entries have, in order; a thousand at most."""
+        return self._values("namespace", "")
+
+    def names(self, beginning: str = "") -> list[str]:
+        """Return the names of objects that begin so, in order; a thousand at most."""
+        return self._values("name", beginning)
+
+    def usernames(self, beginning: str = "") -> list[str]:
+        """Return the user names that begin so, in order; a thousand at most."""
+        return self._values("username", beginning)
 
     def get(self, entry_id: str) -> dict[str, Any] | None:
         """Return one entry; raises ValueError for what is no id."""
@@ -144,44 +152,35 @@ class Ledger:
         """Return the highest sequence number, 0 in an empty ledger."""
         return int(self._connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0])
 
-    def _rows(self, query: Query, before: int | None) -> Iterator[tuple[int, bytes]]:
-        conditions, parameters = ["1"], list[str | int]()
-        for column in _COLUMNS:
-            if value := getattr(query, column):
-                conditions.append(f"{column} = ?")
-                parameters.append(value)
-        if query.operation not in ("", "UPDATE"):
-            conditions.append("operation <> 'UPDATE'")  # which lets the partial index be used
-        bounds = (
-            ("seq >= ?", None if query.since is None else first_sequence_at(query.since)),
-            ("seq < ?", None if query.until is None else first_sequence_at(query.until)),
-            ("seq < ?", before),
+    def oldest(self) -> int:
+        """Return the lowest sequence number, 0 in an empty ledger."""
+        return int(self._connection.execute("SELECT coalesce(min(seq), 0) FROM entries").fetchone()[0])
+
+    def _search_index(self) -> SearchIndex | None:
+        """Open the index when it is needed for the first time, and stay without where there is none."""
+        if not self._looked_for_index:
+            self._looked_for_index = True
+            self._index = opened(self._path)
+        return self._index
+
+    def _next(self, column: str, after: str) -> str | None:
+        """Return what follows a value in an index: one step, however often each value is there."""
+        found = self._connection.execute(f"SELECT min({column}) FROM entries WHERE {column} > ?", (after,)).fetchone()[
+            0
+        ]
+        return None if found is None else str(found)
+
+    def _values(self, column: str, beginning: str) -> list[str]:
+        """Return the values that begin so, in order."""
+        found: list[str] = []
+        value = beginning if self._has(column, beginning) else self._next(column, beginning)
+        while value is not None and value.startswith(beginning) and len(found) < _MOST_VALUES:
+            found.append(value)
+            value = self._next(column, value)
+        return [value for value in found if value]
+
+    def _has(self, column: str, value: str) -> bool:
+        return (
+            self._connection.execute(f"SELECT 1 FROM entries WHERE {column} = ? LIMIT 1", (value,)).fetchone()
+            is not None
         )
-        for condition, bound in bounds:
-            if bound is not None:
-                conditions.append(condition)
-                parameters.append(bound)
-        where = " AND ".join(conditions)
-        return self._connection.execute(f"SELECT seq, body FROM entries WHERE {where} ORDER BY seq DESC", parameters)
-
-
-def _predicate(query: Query) -> Callable[[bytes], bool]:
-    """Return the test for what only the body tells."""
-    tests: list[Callable[[bytes], bool]] = []
-    if query.dry_run is not None:
-        tests.append(lambda document: _dry_runs.decode(document).dry_run is query.dry_run)
-    if query.q:
-        # As it is written inside a JSON string: a quote or a line break of the search is one of the entry's values.
-        wanted = msgspec.json.encode(query.q)[1:-1].decode("utf-8").casefold()
-        tests.append(lambda document: wanted in document.decode("utf-8").casefold())
-    if query.path:
-        pattern = compile_pattern(query.path)
-        tests.append(lambda document: any(_touches(pattern, each) for each in _changes.decode(document).changes))
-    return lambda document: all(test(document) for test in tests)
-
-
-def _touches(pattern: Pattern, change: _Change) -> bool:
-    try:
-        return pattern.touches(parse(change.path), change.old, change.new)
-    except ValueError:  # a field whose name is empty cannot be meant by a pattern
-        return False

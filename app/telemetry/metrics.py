@@ -61,6 +61,11 @@ class Metrics:
         self.journal_size = Gauge(
             "kubewitness_journal_size_bytes", "Size of the journal, what it could give back aside.", registry=r
         )
+        self.search_behind = Gauge(
+            "kubewitness_search_behind_entries",
+            "Entries that the search index does not have yet; searches read them one by one.",
+            registry=r,
+        )
         self.journal_over_limit = Gauge(
             "kubewitness_journal_over_limit",
             "1 if the journal is larger than it may be, and pending deliveries keep it from forgetting.",

@@ -7,30 +7,32 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
-from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi import Path as PathParameter
-from fastapi.responses import RedirectResponse
 
+from app.core.actors import actor_kind
 from app.core.change import Entry, Operation
 from app.core.delivery import Delivery, DeliveryState
 from app.core.finding import Finding
-from app.core.identity import sequence_of
+from app.core.identity import first_sequence_at, sequence_of
 from app.core.kinds import canonical
-from app.core.moments import milliseconds, parse_moment
+from app.core.moments import milliseconds, parse_moment, written
 from app.core.paths import compile_pattern
 from app.store.deliveries import deliveries_of, list_deliveries
-from app.store.ledger import Ledger
+from app.store.ledger import ActorCount, Ledger
 from app.store.ledger import Query as LedgerQuery
 from app.web.parameters import only_known
 
 _SEQUENCE_BYTES: Final = 8
+_DAY: Final = 86_400_000
+_MOST_ACTORS: Final = 1000
 _UUID: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 Text = Annotated[str, Query(max_length=253)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Entries on a page.")]
+Buckets = Annotated[int, Query(ge=1, le=500, description="How many buckets at most.")]
 Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the page before.")]
 EntryId = Annotated[
     str, PathParameter(description="Id of the entry, a UUIDv7.", json_schema_extra={"pattern": f"^{_UUID}$"})
@@ -69,6 +71,32 @@ _FAULTS: Final[dict[int | str, dict[str, Any]]] = {
         (503, "The ledger cannot be read at the moment."),
     )
 }
+_COUNTS: Final = {
+    "type": "object",
+    "required": ["at", "total", "failed"],
+    "properties": {
+        "at": {"type": "string", "format": "date-time", "description": "When the bucket begins."},
+        "total": {"type": "integer"},
+        "failed": {"type": "integer", "description": "How many of them are failed Jobs."},
+    },
+}
+_ACTOR: Final = {
+    "type": "object",
+    "required": ["user", "kind", "total", "last"],
+    "properties": {
+        "user": {"type": "string"},
+        "kind": {"enum": ["human", "controller"]},
+        "total": {"type": "integer", "description": "How many entries they made."},
+        "last": {"type": "string", "format": "date-time", "description": "When they made the newest one."},
+    },
+}
+
+
+def _list_of(name: str, item: dict[str, Any], description: str) -> dict[int | str, dict[str, Any]]:
+    schema = {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": item}}}
+    return {200: {"description": description, "content": {"application/json": {"schema": schema}}}, **_FAULTS}
+
+
 _ENTRY_WITH_DELIVERIES: Final = {
     "allOf": [
         {"$ref": "#/components/schemas/Entry"},
@@ -147,6 +175,11 @@ def entry_query(
     since: Moment = None,
     until: Moment = None,
     q: Annotated[str, Query(max_length=253, description="Text anywhere in the entry.")] = "",
+    actor: Annotated[
+        Literal["human", "controller"] | None, Query(description="Who made the change: a person, or a program.")
+    ] = None,
+    group: Annotated[str, Query(max_length=253, description="API group, such as apps.", examples=["apps"])] = "",
+    uid: Annotated[str, Query(max_length=128, description="uid of the object: this one, not one of its name.")] = "",
 ) -> LedgerQuery:
     """Read the filters of a request; raises HTTPException 400 that says what is wrong."""
     if path:
@@ -162,11 +195,32 @@ def entry_query(
         since=_moment(since, "since"),
         until=_moment(until, "until"),
         q=q,
+        actor=actor or "",
+        group=group,
+        uid=uid,
     )
 
 
 def _json(value: Any) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _actor(found: ActorCount) -> dict[str, Any]:
+    return {
+        "user": found.username,
+        "kind": actor_kind(found.username),
+        "total": found.total,
+        "last": written(found.newest // first_sequence_at(1)),
+    }
+
+
+def _period(ledger: Ledger, query: LedgerQuery) -> tuple[int, int]:
+    """Return the times between which a query looks, in milliseconds: from the oldest entry on, and up to now."""
+    now = milliseconds(datetime.now(UTC)) + 1
+    since = query.since
+    if since is None:
+        since = ledger.oldest() // first_sequence_at(1) or now
+    return since, now if query.until is None else min(query.until, now)
 
 
 def router(journal: Path) -> APIRouter:
@@ -190,6 +244,35 @@ def router(journal: Path) -> APIRouter:
         page = ledger.search(query, limit=limit, before=decode_cursor(cursor))
         return _json({"items": page.items, "next": None if page.next is None else encode_cursor(page.next)})
 
+    @routes.get(
+        "/histogram",
+        responses=_list_of("buckets", _COUNTS, "The buckets, oldest first; none where counting would take too long."),
+        response_class=Response,
+    )
+    def histogram(
+        ledger: opened_ledger, query: Annotated[LedgerQuery, Depends(entry_query)], buckets: Buckets = 60
+    ) -> Response:
+        """Count entries over time: all that the filters find, or since the oldest entry, in round spans of equal width.
+
+        Of a text that thousands of entries seem to have, those are counted that have its rarest runs of three
+        characters.
+        """
+        since, until = _period(ledger, query)
+        found = ledger.histogram(query, since, until, buckets)
+        return _json({"buckets": [{**msgspec.structs.asdict(each), "at": written(each.at)} for each in found]})
+
+    @routes.get(
+        "/actors",
+        responses=_list_of("items", _ACTOR, "Who made entries, the busiest first."),
+        response_class=Response,
+    )
+    def actors(ledger: opened_ledger, since: Moment = None, until: Moment = None) -> Response:
+        """List who made entries in a period, which is the last day by default."""
+        end, begin = _moment(until, "until"), _moment(since, "since")
+        end = milliseconds(datetime.now(UTC)) + 1 if end is None else end
+        found = ledger.actors(max(end - _DAY, 0) if begin is None else begin, end)
+        return _json({"items": [_actor(each) for each in found[:_MOST_ACTORS]]})
+
     @routes.get("/entries/{entry_id}", responses=_ENTRY, response_class=Response)
     def entry(ledger: opened_ledger, entry_id: EntryId) -> Response:
         """Return one entry, with its findings as a whole, and their deliveries."""
@@ -212,17 +295,5 @@ def router(journal: Path) -> APIRouter:
         before = decode_cursor(cursor)
         items = list_deliveries(ledger.connection, state=state, sink=sink, before=before, limit=limit)
         return _json({"items": items, "next": encode_cursor(items[-1].id) if len(items) == limit else None})
-
-    return routes
-
-
-def links() -> APIRouter:
-    """Return the routes to which notifications lead: as long as an entry has no page, to its JSON."""
-    routes = APIRouter(include_in_schema=False)
-
-    @routes.get("/entries/{entry_id}", response_class=RedirectResponse)
-    def entry(entry_id: str) -> RedirectResponse:
-        # Relative: people may reach the console below a path.
-        return RedirectResponse(f"../api/v1/entries/{quote(entry_id, safe='')}", status_code=307)
 
     return routes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from fastapi.responses import JSONResponse
 from app import __version__
 from app.store.database import StoreError
 from app.telemetry.metrics import Metrics
-from app.web import api, parameters, probes
+from app.web import api, objects, parameters, probes, stream, undo
 from app.web.health import Health
+from app.web.ui import pages
+from app.web.ui.installation import Installation
+from app.web.ui.routing import not_found
 
 logger = structlog.get_logger(__name__)
 
@@ -36,8 +40,13 @@ class Console(FastAPI):
         return self.openapi_schema
 
 
-def console(journal: Path, health: Health, metrics: Metrics) -> Console:
-    """Return the application. Its documentation is `/api/v1/openapi.json`: no page that would load from elsewhere."""
+def console(
+    journal: Path, health: Health, metrics: Metrics, installation: Callable[[], Installation] = Installation
+) -> Console:
+    """Return the application. Its documentation is `/api/v1/openapi.json`: no page that would load from elsewhere.
+
+    `installation` tells, each time somebody looks, what the status page shows of the configuration in effect.
+    """
     app = Console(
         title="kubewitness",
         summary="Who changed what in this cluster.",
@@ -49,7 +58,11 @@ def console(journal: Path, health: Health, metrics: Metrics) -> Console:
     app.add_exception_handler(RequestValidationError, parameters.refusal)
     app.include_router(probes.router(health, metrics))
     app.include_router(api.router(journal))
-    app.include_router(api.links())
+    app.include_router(undo.router(journal))
+    app.include_router(objects.router(journal))
+    app.include_router(stream.router(journal, health))
+    app.include_router(pages.router(journal, health, metrics, installation))
+    app.add_exception_handler(404, not_found)
 
     @app.exception_handler(StoreError)
     @app.exception_handler(sqlite3.Error)

@@ -22,6 +22,15 @@ WRITTEN = [
     (" 30s ", "2026-03-04T05:05:37+00:00"),
     ("today", "2026-03-04T00:00:00+00:00"),
     ("Yesterday", "2026-03-03T00:00:00+00:00"),
+    ("now", "2026-03-04T05:06:07+00:00"),
+    ("today 9:00", "2026-03-04T09:00:00+00:00"),
+    ("yesterday 18:30", "2026-03-03T18:30:00+00:00"),
+    ("monday", "2026-03-02T00:00:00+00:00"),
+    ("Monday  9:00", "2026-03-02T09:00:00+00:00"),
+    ("thursday 23:59:58", "2026-02-26T23:59:58+00:00"),
+    ("wednesday", "2026-03-04T00:00:00+00:00"),
+    ("wednesday 05:06", "2026-03-04T05:06:00+00:00"),
+    ("wednesday 5:07", "2026-02-25T05:07:00+00:00"),
     ("2026-01-31", "2026-01-31T00:00:00+00:00"),
     ("2026-01-31T10:00:00Z", "2026-01-31T10:00:00+00:00"),
     ("2026-01-31T10:00:00+02:00", "2026-01-31T08:00:00+00:00"),
@@ -40,6 +49,7 @@ def test_a_time_is_read(text: str, expected: str) -> None:
     ("text", "expected"),
     [
         ("today", "2026-03-04T00:00:00+02:00"),
+        ("monday 9:00", "2026-03-02T09:00:00+02:00"),
         ("2026-01-31", "2026-01-30T22:00:00+00:00"),
         ("2026-01-31T10:00:00Z", "2026-01-31T10:00:00+00:00"),
         ("2h", "2026-03-04T03:06:07+00:00"),
@@ -49,7 +59,25 @@ def test_what_has_no_offset_is_meant_in_the_readers_zone(text: str, expected: st
     assert parse_moment(text, NOW, PLUS_TWO) == datetime.fromisoformat(expected)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2h ago", "h", "2026-13-01", "12:00", "999999w", "-2h", "1.5h", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "2h ago",
+        "h",
+        "2026-13-01",
+        "12:00",
+        "999999w",
+        "-2h",
+        "1.5h",
+        "\x00",
+        "monday 24:00",
+        "mon",
+        "monday9:00",
+        "monday -1",
+    ],
+)
 def test_what_cannot_be_read_is_refused_with_what_can(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time; write how long ago"):
         parse_moment(text, NOW)

@@ -16,9 +16,15 @@ from tests.builders import make_record
 from tests.web.ledgers import console_of, write
 
 PATHS = [
+    "/api/v1/actors",
     "/api/v1/deliveries",
     "/api/v1/entries",
     "/api/v1/entries/{entry_id}",
+    "/api/v1/histogram",
+    "/api/v1/objects/{kind}/{namespace}/{name}/blame",
+    "/api/v1/objects/{kind}/{namespace}/{name}/diff",
+    "/api/v1/objects/{kind}/{namespace}/{name}/history",
+    "/api/v1/objects/{kind}/{namespace}/{name}/state",
     "/livez",
     "/metrics",
     "/readyz",

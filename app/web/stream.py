@@ -1,0 +1,133 @@
+"""`/api/v1/stream`: entries as they come, as server-sent events.
+
+Format: https://html.spec.whatwg.org/multipage/server-sent-events.html. Nothing is added to the way of a review: whoever
+listens has the journal read a few times a second, which finds the newest entry in a tenth of a millisecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import StreamingResponse
+
+from app.core.identity import sequence_of
+from app.store.database import StoreError
+from app.store.ledger import Ledger
+from app.web.health import Health
+from app.web.ui import data
+from app.web.ui.filters import FilterError, Filters, understood
+
+logger = structlog.get_logger(__name__)
+
+PATH: Final = "/api/v1/stream"
+MOST_LISTENERS: Final = 100
+
+_LOOK_SECONDS: Final = 0.25
+_SILENCE_ROUNDS: Final = 60
+"""Rounds without an entry after which a comment says that the connection lives: proxies end silent ones."""
+
+_VIEWS: Final = ("entry", "id")
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listener wants: entries, or only their ids, that match, after a sequence number."""
+
+    filters: Filters
+    view: str
+    after: int
+
+
+class Stream:
+    """Tells listeners what comes, until they leave or the process is to end."""
+
+    def __init__(self, journal: Path, health: Health) -> None:
+        self.listeners = 0
+        self._journal = journal
+        self._health = health
+
+    async def events(self, wish: Wish) -> AsyncGenerator[bytes, None]:
+        """Yield events, and a comment in long silences."""
+        self.listeners += 1
+        try:
+            yield b"retry: 2000\n\n"
+            async for event in self._events(wish):
+                yield event
+        except (StoreError, sqlite3.Error) as error:
+            # The browser comes again by itself.
+            logger.error("ledger cannot be read", action="stream", error=str(error))  # noqa: TRY400  no bug to trace
+        finally:
+            self.listeners -= 1
+
+    async def _events(self, wish: Wish) -> AsyncGenerator[bytes, None]:
+        last, quiet = wish.after, 0
+        while not self._health.draining:
+            before = last
+            last, came = await asyncio.to_thread(self._came, wish.filters, last)
+            for entry in came:
+                yield _event(entry, wish.view)
+            quiet = 0 if came else quiet + 1
+            if quiet == _SILENCE_ROUNDS:
+                quiet = 0
+                yield b": still here\n\n"
+            await asyncio.sleep(_LOOK_SECONDS if last == before else 0)
+
+    def _came(self, filters: Filters, last: int) -> tuple[int, tuple[msgspec.Raw, ...]]:
+        # A connection for each look: one that is kept could be closed by the loop while a thread still reads.
+        with closing(Ledger(self._journal)) as ledger:
+            return data.next_after(ledger, filters.query, last)
+
+    def newest(self) -> int:
+        """Return the sequence number of the newest entry."""
+        with closing(Ledger(self._journal)) as ledger:
+            return ledger.newest()
+
+
+def router(journal: Path, health: Health) -> APIRouter:
+    """Return the route. A stream ends when the process does, so that nobody waits for it."""
+    told = Stream(journal, health)
+    # Without an end it is none of the answers that the OpenAPI document describes.
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get(PATH)
+    async def stream(request: Request) -> StreamingResponse:
+        wish = await _wish(request, told)
+        if told.listeners >= MOST_LISTENERS:
+            raise HTTPException(503, f"{MOST_LISTENERS} already listen; close some pages")
+        return StreamingResponse(told.events(wish), media_type="text/event-stream", headers=_HEADERS)
+
+    return routes
+
+
+async def _wish(request: Request, told: Stream) -> Wish:
+    """Return what a listener wants; raises HTTPException 400 that says what is wrong."""
+    view = request.query_params.get("view", "entry")
+    after = request.headers.get("last-event-id") or request.query_params.get("after", "")
+    if view not in _VIEWS:
+        raise HTTPException(400, f"view takes {' or '.join(_VIEWS)}")
+    try:
+        filters = understood(request.query_params, beside=("view", "after"))
+        return Wish(filters=filters, view=view, after=sequence_of(after) if after else await _newest(told))
+    except FilterError as error:
+        raise HTTPException(400, str(error)) from error
+    except ValueError as error:
+        raise HTTPException(400, "after takes the id of an entry") from error
+
+
+async def _newest(told: Stream) -> int:
+    return await asyncio.to_thread(told.newest)
+
+
+def _event(entry: msgspec.Raw, view: str) -> bytes:
+    """Return one event; JSON has no line break, which would end it."""
+    identified = data.id_of(entry)
+    shown = bytes(entry) if view == "entry" else msgspec.json.encode({"id": identified})
+    return b"id: %s\nevent: entry\ndata: %s\n\n" % (identified.encode(), shown)

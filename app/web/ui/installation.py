@@ -1,0 +1,42 @@
+"""What the status page shows of the process behind it, beside what its checks and metrics say."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SinkState = Literal["up", "missing", "left out"]
+
+
+class PlaybookFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A playbook of the configuration in effect."""
+
+    name: str
+    triggers: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    sinks: tuple[str, ...] = ()
+
+
+class SinkFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A sink of the configuration in effect; `reason` says why it is not up."""
+
+    name: str
+    type: str = ""
+    state: SinkState = "up"
+    reason: str = ""
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process tells of itself: its file and since when that is in effect (RFC 3339), playbooks and sinks.
+
+    Empty where nobody tells; then the page says only what is measured.
+    """
+
+    cluster: str = ""
+    config_file: str = ""
+    loaded_at: str = ""
+    refused: str = ""
+    records: str = ""
+    playbooks: tuple[PlaybookFacts, ...] = ()
+    sinks: tuple[SinkFacts, ...] = ()

@@ -1,0 +1,78 @@
+"""The pages of the console, read-only but for queueing dead deliveries again."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from starlette.responses import Response
+
+from app.store.ledger import Ledger
+from app.telemetry.metrics import Metrics
+from app.web.health import Health
+from app.web.ui import actors, data, deliveries, entries, objects, static, status, timeline
+from app.web.ui.installation import Installation
+from app.web.ui.routing import PageRoute
+
+
+def router(
+    journal: Path, health: Health, metrics: Metrics, installation: Callable[[], Installation] = Installation
+) -> APIRouter:
+    """Return the routes; each request reads the journal file on its own connection, in a worker thread."""
+    token = secrets.token_urlsafe(32)
+
+    def opened(request: Request) -> Iterator[Ledger]:
+        with closing(Ledger(journal)) as ledger:
+            request.state.dead = data.dead_letters(ledger.connection)
+            yield ledger
+
+    opened_ledger = Annotated[Ledger, Depends(opened)]
+    routes = APIRouter(include_in_schema=False, route_class=PageRoute, default_response_class=Response)
+
+    @routes.get("/")
+    def timeline_page(request: Request, ledger: opened_ledger) -> Response:
+        return timeline.page_of(request, ledger)
+
+    @routes.get("/rows")
+    def rows(request: Request, ledger: opened_ledger) -> Response:
+        return timeline.rows_after(request, ledger)
+
+    @routes.get("/chart")
+    def chart(request: Request, ledger: opened_ledger) -> Response:
+        return timeline.chart_of(request, ledger)
+
+    @routes.get("/entries/{entry_id}")
+    def entry_page(request: Request, ledger: opened_ledger, entry_id: str) -> Response:
+        return entries.page_of(request, ledger, entry_id, token)
+
+    @routes.get("/objects/{identity:path}")
+    def object_page(request: Request, ledger: opened_ledger) -> Response:
+        return objects.page_of(request, ledger)
+
+    @routes.get("/actors")
+    def actors_page(request: Request, ledger: opened_ledger) -> Response:
+        return actors.page_of(request, ledger)
+
+    @routes.get("/deliveries")
+    def deliveries_page(request: Request, ledger: opened_ledger) -> Response:
+        return deliveries.page_of(request, ledger, token)
+
+    @routes.post("/deliveries/requeue")
+    async def requeue(request: Request) -> Response:
+        return await deliveries.requeued(request, journal, token)
+
+    @routes.get("/status")
+    def status_page(request: Request, ledger: opened_ledger) -> Response:
+        return status.page_of(request, ledger, health, metrics, installation())
+
+    routes.get("/static/{name}")(_static_file)
+    return routes
+
+
+def _static_file(request: Request, name: str) -> Response:
+    try:
+        return static.serve(request, name)
+    except KeyError:
+        raise HTTPException(404, "There is no such file.") from None

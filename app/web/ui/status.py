@@ -1,0 +1,134 @@
+"""The page that says whether all is well: checks, sinks with their queues, playbooks, ledger and certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.core import text as plain
+from app.core.moments import milliseconds, written
+from app.store.ledger import Ledger
+from app.telemetry.metrics import Metrics
+from app.web.health import Health
+from app.web.ui import data
+from app.web.ui.installation import Installation, PlaybookFacts, SinkFacts
+from app.web.ui.render import page
+
+_DAY: Final = timedelta(days=1)
+_TITLES: Final = {
+    "ok": "Everything works",
+    "degraded": "Something needs attention",
+    "unavailable": "Reviews are not being taken",
+}
+_UNITS: Final = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
+
+class SinkLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A sink with what is measured of it."""
+
+    facts: SinkFacts
+    delivered: int
+    failed: int
+    pending: int
+    dead: int
+
+
+class PlaybookLine(msgspec.Struct, frozen=True):
+    """A playbook with how often it found something in the last day."""
+
+    facts: PlaybookFacts
+    hits: int
+
+
+def page_of(request: Request, ledger: Ledger, health: Health, metrics: Metrics, installation: Installation) -> Response:
+    """Return the page."""
+    ready, report = health.report()
+    hits, all_counted = data.hits(ledger, datetime.now(UTC) - _DAY)
+    counts = data.delivery_counts(ledger.connection)
+    measured = _Measured(metrics)
+    return page(
+        request,
+        "status.html",
+        section="status",
+        title=_TITLES[report["status"]],
+        ready=ready,
+        state=report["status"],
+        checks=[(name, each["state"], each.get("message", "")) for name, each in report["checks"].items()],
+        installation=installation,
+        sinks=_sinks(installation, measured, counts.sinks),
+        playbooks=_playbooks(installation, hits),
+        all_counted=all_counted,
+        span=data.span(ledger),
+        size=_bytes(measured.value("kubewitness_journal_size_bytes")),
+        pending_entries=int(measured.value("kubewitness_journal_pending_entries")),
+        reviews=_reviews(measured),
+        expiry=_moment(measured.value("kubewitness_certificate_expiry_timestamp_seconds")),
+    )
+
+
+class _Measured:
+    """The metrics of this process, by name."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return the sum of what has these labels."""
+        return sum(
+            sample.value for sample in self._samples if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def labels(self, name: str, label: str) -> list[str]:
+        """Return the values of a label in order."""
+        return sorted({sample.labels[label] for sample in self._samples if sample.name == name})
+
+
+def _reviews(measured: _Measured) -> list[tuple[str, int]]:
+    name = "kubewitness_reviews_total"
+    return [(result, int(measured.value(name, result=result))) for result in measured.labels(name, "result")]
+
+
+def _sinks(installation: Installation, measured: _Measured, told: Iterable[str]) -> list[SinkLine]:
+    """Return the sinks in the order of the file; then those that only the measures or the ledger know."""
+    facts = {each.name: each for each in installation.sinks}
+    for name in measured.labels("kubewitness_sink_up", "sink"):
+        is_up = measured.value("kubewitness_sink_up", sink=name) > 0
+        facts.setdefault(name, SinkFacts(name=name, state="up" if is_up else "missing"))
+    return [_sink(each, measured) for each in facts.values()] + [
+        _sink(SinkFacts(name=name, state="left out", reason="not in the configuration any more"), measured)
+        for name in told
+        if name not in facts
+    ]
+
+
+def _sink(facts: SinkFacts, measured: _Measured) -> SinkLine:
+    attempts = "kubewitness_deliveries_total"
+    delivered = measured.value(attempts, sink=facts.name, outcome="delivered")
+    return SinkLine(
+        facts=facts,
+        delivered=int(delivered),
+        failed=int(measured.value(attempts, sink=facts.name) - delivered),
+        pending=int(measured.value("kubewitness_deliveries_pending", sink=facts.name)),
+        dead=int(measured.value("kubewitness_deliveries_dead", sink=facts.name)),
+    )
+
+
+def _playbooks(installation: Installation, hits: dict[str, int]) -> list[PlaybookLine]:
+    named = [PlaybookLine(each, hits.get(each.name, 0)) for each in installation.playbooks]
+    known = {each.name for each in installation.playbooks}
+    others = [PlaybookLine(PlaybookFacts(name=name), count) for name, count in hits.items() if name not in known]
+    return named + others
+
+
+def _moment(seconds: float) -> str:
+    return written(milliseconds(datetime.fromtimestamp(seconds, UTC))) if seconds else ""
+
+
+def _bytes(count: float) -> str:
+    unit, size = next(((unit, size) for unit, size in _UNITS if count >= size), ("bytes", 1))
+    return plain.one_line(f"{count / size:.1f} {unit}") if size > 1 else f"{int(count)} {unit}"
