@@ -189,7 +189,7 @@ async def test_show_prints_the_evidence_of_a_failed_job_once(tmp_path: Path) -> 
         (["show", "01a2"], 1, "several entries begin with '01a2'; write more of it"),
         (["show", "web"], 2, "'web' cannot be the beginning of an id; take the one in the list"),
         (["show", "01"], 2, "'01' cannot be the beginning of an id"),
-        (["list", "--since", "yesteryear"], 2, "'yesteryear' is not a time; write how long ago (90m, 2h, 7d), a date"),
+        (["list", "--since", "yesteryear"], 2, "'yesteryear' is not a time; write how long ago (90m, 2h, 7d), a day"),
         (["list", "--until", "2026-13-01"], 2, "Invalid value for --until: '2026-13-01' is not a time"),
         (["tail", "--since", "5 minutes"], 2, "Invalid value for --since: '5 minutes' is not a time"),
         (["list", "--path", "a..b"], 2, "Invalid value for --path: 'a..b' is not a field pattern"),

@@ -290,26 +290,21 @@ async def test_the_document_says_that_one_entry_comes_with_its_deliveries(client
     assert extended["properties"]["deliveries"]["items"] == {"$ref": "#/components/schemas/Delivery"}
 
 
-async def test_the_link_of_a_notification_leads_to_the_entry(journal: Journal, client: httpx.AsyncClient) -> None:
+async def test_the_link_of_a_notification_leads_to_the_page_of_the_entry(
+    journal: Journal, client: httpx.AsyncClient
+) -> None:
     await journal.append(make_record())
     (entry,) = await entries(client)
 
-    response = await client.get(f"/entries/{entry['id']}", follow_redirects=True)
+    response = await client.get(f"/entries/{entry['id']}")
 
     assert response.status_code == 200
-    assert response.json()["id"] == entry["id"]
-
-
-async def test_the_link_works_below_a_path_too(client: httpx.AsyncClient) -> None:
-    response = await client.get("/entries/e1")
-
-    assert response.status_code == 307
-    below = httpx.URL("https://ops.example/witness/entries/e1").join(response.headers["location"])
-    assert str(below) == "https://ops.example/witness/api/v1/entries/e1"
+    assert response.headers["content-type"].startswith("text/html")
+    assert entry["id"] in response.text
 
 
 @pytest.mark.parametrize(
-    ("entry_id", "status"), [("01910000-0000-7000-8000-000000000001", 404), ("x%0d%0aSet-Cookie:a=b", 400)]
+    ("entry_id", "status"), [("01910000-0000-7000-8000-000000000001", 404), ("x%0d%0aSet-Cookie:a=b", 404)]
 )
 async def test_a_link_to_nothing_says_so(client: httpx.AsyncClient, entry_id: str, status: int) -> None:
     response = await client.get(f"/entries/{entry_id}", follow_redirects=True)

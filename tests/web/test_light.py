@@ -116,9 +116,3 @@ def test_the_light_console_does_without_fastapi() -> None:
     code = "import sys, app.web.light; sys.exit('fastapi' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-async def test_a_link_of_a_notification_is_followed_here_too() -> None:
-    reply = await ask(Loading().light, "/entries/e1")
-
-    assert (reply.status, reply.headers[b"location"]) == (307, b"../api/v1/entries/e1")
