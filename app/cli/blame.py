@@ -46,7 +46,7 @@ def blame(
     """
     wanted = _pattern(path)
     with told(), closing(Ledger(journal_path(data_dir))) as ledger:
-        found = read_subject(ledger.connection, subject, namespace)
+        found = read_subject(ledger, subject, namespace)
     fields = _fields(found, live, kubeconfig, journal_path(data_dir).parent)
     shown = [each for each in fields if wanted is None or wanted.matches(parse(each.path))]
     if output != "table":

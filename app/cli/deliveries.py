@@ -11,7 +11,7 @@ from rich.text import Text
 from app.cli.failures import USAGE, complain, told
 from app.cli.output import DataDirOption, OutputOption, console, deliveries_table, journal_path, print_documents
 from app.core.delivery import DeliveryState
-from app.store.deliveries import list_deliveries, purge, requeue
+from app.store.deliveries import purge, requeue
 from app.store.ledger import Ledger
 
 deliveries_app = typer.Typer(no_args_is_help=True, help="List deliveries, and retry or purge the dead ones.")
@@ -39,7 +39,7 @@ def list_command(
 ) -> None:
     """List deliveries, newest first."""
     with told(), closing(Ledger(journal_path(data_dir))) as ledger:
-        found = list_deliveries(ledger.connection, state=state, sink=sink, limit=limit)
+        found = ledger.deliveries(state=state, sink=sink, limit=limit)
     if output != "table":
         print_documents(found, output)
     elif found:

@@ -26,7 +26,6 @@ from app.cli.output import deliveries_table, entries_table
 from app.cli.steps import Steps
 from app.core.change import Entry
 from app.settings import Settings, kubebuilder_assets
-from app.store.deliveries import list_deliveries
 from app.store.ledger import Ledger, Query
 from app.tls.files import ensure_dev_certificates
 
@@ -179,7 +178,7 @@ async def _wait_until_told(settings: Settings, count: int) -> str:
         try:
             with closing(Ledger(path)) as ledger:
                 found = ledger.search(Query(), limit=500).items
-                told_of = list_deliveries(ledger.connection, limit=500)
+                told_of = ledger.deliveries(limit=500)
         except sqlite3.Error as error:
             raise DemoError(f"the ledger cannot be read: {error}") from error
         if len(found) >= count and all(each.state == "delivered" for each in told_of):
@@ -191,7 +190,7 @@ async def _wait_until_told(settings: Settings, count: int) -> str:
 def _show(steps: Steps, settings: Settings, directory: Path, auditor: Any, once: bool, with_cluster: bool) -> None:
     with closing(Ledger(settings.data_dir / "journal.db")) as ledger:
         entries = [_entry.decode(item) for item in ledger.search(Query(), limit=40).items]
-        deliveries = list_deliveries(ledger.connection, limit=20)
+        deliveries = ledger.deliveries(limit=20)
     steps.show(entries_table(entries, width=steps.width))
     steps.show(deliveries_table(deliveries))
     data = f"--data-dir {directory / 'data'}"

@@ -37,7 +37,7 @@ def diff(
     if before > after:
         raise typer.BadParameter("is later than --until", param_hint="--since")
     with told(), closing(Ledger(journal_path(data_dir))) as ledger:
-        found = read_subject(ledger.connection, subject, namespace)
+        found = read_subject(ledger, subject, namespace)
     changes = compare(found.entries, before, after)
     if output != "table":
         print_documents(changes, output)

@@ -24,12 +24,11 @@ from app.cli.output import (
     print_in_stream,
 )
 from app.core.change import Entry
-from app.core.identity import first_sequence_at, sequence_of
+from app.core.identity import first_sequence_at
 from app.core.kinds import canonical
 from app.core.moments import milliseconds, parse_moment
 from app.core.paths import compile_pattern
-from app.store.deliveries import deliveries_of
-from app.store.ledger import Ledger, Query
+from app.store.ledger import Ledger, Position, Query
 
 entries_app = typer.Typer(no_args_is_help=True, help="List, show and follow what was recorded.")
 
@@ -147,8 +146,8 @@ def show(
             complain(f"{number} entries begin with {entry_id!r}{remedy}")
             raise typer.Exit(FAILED)
         entry = _entry.decode(found[0])
-        findings = ledger.findings(sequence_of(entry.id))
-        deliveries = deliveries_of(ledger.connection, sequence_of(entry.id))
+        record = ledger.record(entry.id)
+        findings, deliveries = (record.findings, record.deliveries) if record else ([], [])
     if output == "table":
         console().print(entry_details(entry, findings, deliveries))
     else:
@@ -177,34 +176,17 @@ def tail(
     wanted = msgspec.structs.replace(_wanted(kind, namespace, name, user, operation, path, query), actor=actor or "")
     started = _moment(since, "--since")
     with told(), closing(Ledger(journal_path(data_dir))) as ledger:
-        last = ledger.newest() if started is None else first_sequence_at(started) - 1
+        position = Position(ledger.newest() if started is None else first_sequence_at(started) - 1)
         try:
             while True:
-                before = last
-                last, found = _came(ledger, wanted, before)
-                for entry in found:
+                before = position
+                position, found = ledger.follow(wanted, before, _AT_ONCE)
+                for entry in _read(found):
                     _print_one(entry, output)
-                if last == before:
+                if position == before:
                     time.sleep(_FOLLOW_SECONDS)
         except KeyboardInterrupt:
             return
-
-
-def _came(ledger: Ledger, wanted: Query, last: int) -> tuple[int, list[Entry]]:
-    """Return where to go on, and the next entries after `last` that are wanted, oldest first."""
-    came = ledger.after(last, _AT_ONCE)
-    if not came or wanted == Query():
-        return (came[-1][0] if came else last), _read([document for _, document in came])
-    first, newest = came[0][0], came[-1][0]
-    # The search knows the filters. It goes backwards, so it is kept to what just came, from that millisecond on.
-    bounded = msgspec.structs.replace(wanted, since=first // first_sequence_at(1))
-    found = list[Entry]()
-    before: int | None = newest + 1
-    while before is not None:
-        page = ledger.search(bounded, limit=_AT_ONCE, before=before)
-        found += [entry for entry in _read(page.items) if sequence_of(entry.id) > last]
-        before = page.next
-    return newest, found[::-1]
 
 
 def _print_one(entry: Entry, output: Format) -> None:

@@ -32,7 +32,7 @@ def history(
     after = moment_option(since, "--since", datetime.min.replace(tzinfo=UTC))
     before = moment_option(until, "--until", datetime.max.replace(tzinfo=UTC))
     with told(), closing(Ledger(journal_path(data_dir))) as ledger:
-        found = read_subject(ledger.connection, subject, namespace)
+        found = read_subject(ledger, subject, namespace)
     lives = [life for life in (_between(life, after, before) for life in story(found.entries)) if life.chapters]
     if output != "table":
         print_documents([_document(life) for life in lives], output)

@@ -15,8 +15,9 @@ from app.core.change import Entry
 from app.core.kinds import BY_NAME, canonical
 from app.core.moments import parse_moment
 from app.core.nearest import nearest
-from app.store.database import StoreError, connect_reader
-from app.store.objects import known_kinds, namespaces_of, of_object, recent_objects
+from app.store.database import StoreError
+from app.store.ledger import Ledger
+from app.store.reading import Reader
 
 NOTHING: Final = 1
 """Exit code where there is nothing to tell."""
@@ -63,8 +64,8 @@ def complete_objects(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return what a `KIND/NAME` that begins so may be, of what changed lately; nothing without a journal."""
     wanted = ctx.params.get("namespace") or ""
     try:
-        with closing(connect_reader(journal_path(ctx.params.get("data_dir")))) as connection:
-            seen = recent_objects(connection)
+        with closing(Ledger(journal_path(ctx.params.get("data_dir")))) as ledger:
+            seen = ledger.recent_objects()
     except (StoreError, sqlite3.Error, OSError):
         return []
     words = {f"{kind.lower()}/{name}" for kind, namespace, name in seen if wanted in ("", namespace)}
@@ -84,12 +85,12 @@ NamespaceOption = Annotated[
 ]
 
 
-def read_subject(connection: sqlite3.Connection, text: str, namespace: str) -> Subject:
+def read_subject(ledger: Reader, text: str, namespace: str) -> Subject:
     """Read the entries of an object that may have none; raises BadParameter for what names no one object."""
     kind, group, name = _named(text)
-    kind = _known(connection, kind)
-    where = _where(connection, kind, namespace, name)
-    return Subject(kind, where, name, tuple(of_object(connection, kind, where, name, group=group)))
+    kind = _known(ledger, kind)
+    where = _where(ledger, kind, namespace, name)
+    return Subject(kind, where, name, tuple(ledger.of_object(kind, where, name, group=group)))
 
 
 def moment_option(text: str, option: str, otherwise: datetime) -> datetime:
@@ -110,10 +111,10 @@ def _named(text: str) -> tuple[str, str | None, str]:
     return kind, group if dot else None, name
 
 
-def _known(connection: sqlite3.Connection, word: str) -> str:
+def _known(ledger: Reader, word: str) -> str:
     """Return the kind that a word means; raises BadParameter for one that is neither built in nor in the ledger."""
     kind = _SHORT.get(word.lower()) or canonical(word)
-    seen = known_kinds(connection)
+    seen = ledger.words("kind")
     if kind.lower() in BY_NAME or kind in seen:
         return kind
     for each in seen:
@@ -124,11 +125,11 @@ def _known(connection: sqlite3.Connection, word: str) -> str:
     raise typer.BadParameter(f"the ledger knows no kind {word!r}{hint}", param_hint=ARGUMENT)
 
 
-def _where(connection: sqlite3.Connection, kind: str, namespace: str, name: str) -> str:
+def _where(ledger: Reader, kind: str, namespace: str, name: str) -> str:
     built_in = BY_NAME.get(kind.lower())
     if namespace or (built_in and not built_in.namespaced):
         return "" if built_in and not built_in.namespaced else namespace
-    found = namespaces_of(connection, kind, name)
+    found = ledger.places(kind, name)
     if len(found) > 1:
         places = ", ".join(repr(each) if each else "no namespace" for each in found[:5])
         raise typer.BadParameter(f"{kind} {name} is in {places}; say in which", param_hint="--namespace")

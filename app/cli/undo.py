@@ -22,7 +22,6 @@ from app.core.undo import Refusal, Undo
 from app.kube.client import KubernetesApi
 from app.kube.errors import ApiError, KubernetesSetupError
 from app.store.ledger import Ledger
-from app.store.objects import of_object
 
 _TEXT_LIMIT: Final = 1000
 _UNPROCESSABLE: Final = 422
@@ -83,7 +82,7 @@ def _recorded(entry_id: str, data_dir: Path | None) -> _Story:
             raise typer.Exit(FAILED)
         entry = msgspec.json.decode(found[0], type=Entry)
         place, since = entry.resource, sequence_of(entry.id) // first_sequence_at(1)
-        later = of_object(ledger.connection, place.kind, place.namespace, place.name, group=place.group, since=since)
+        later = ledger.of_object(place.kind, place.namespace, place.name, group=place.group, since=since)
         return _Story(entry, tuple(later))
 
 

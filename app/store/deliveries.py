@@ -20,6 +20,7 @@ from app.core.moments import milliseconds, moment_at, written
 from app.store.database import connect_editor, connect_reader
 from app.store.encoding import UNREADABLE, read_entry, read_finding, read_finding_head
 from app.store.journal import Journal
+from app.store.reading import DeliveryCounts
 
 logger = structlog.get_logger(__name__)
 
@@ -272,6 +273,13 @@ def list_deliveries(
 def deliveries_of(connection: sqlite3.Connection, sequence: int) -> list[Delivery]:
     """Return the deliveries of one entry, oldest first."""
     return [_delivery(row) for row in connection.execute(f"{_LIST} WHERE d.seq = ? ORDER BY d.id", (sequence,))]
+
+
+def delivery_counts(connection: sqlite3.Connection) -> DeliveryCounts:
+    """Return how many deliveries there are of each state, and which sinks have any."""
+    states = dict(connection.execute("SELECT state, count(*) FROM deliveries GROUP BY state"))
+    sinks = connection.execute("SELECT DISTINCT sink FROM deliveries ORDER BY sink")
+    return DeliveryCounts(states, tuple(sink for (sink,) in sinks))
 
 
 def _delivery(row: tuple[int, int, int, str, bytes, DeliveryState, int, int, int, int, str]) -> Delivery:

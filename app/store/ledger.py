@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from app.core.change import Entry
+from app.core.delivery import Delivery, DeliveryState
 from app.core.finding import Finding
 from app.core.identity import first_sequence_at, sequence_of, sequence_range
+from app.core.moments import milliseconds
+from app.store import objects
 from app.store.database import connect_reader
-from app.store.encoding import UNREADABLE, inflated, read_document, read_finding
+from app.store.deliveries import deliveries_of, delivery_counts, list_deliveries
+from app.store.encoding import UNREADABLE, inflated, read_document, read_finding, read_finding_head
+from app.store.reading import DeliveryCounts, Field, Hits, Page, Position, Record
 from app.store.search.counting import actors, histogram
 from app.store.search.histogram import Bucket, Spans
 from app.store.search.query import Query, is_answered_by_the_journal, predicate
 from app.store.search.reader import ActorCount, SearchIndex, opened
 from app.store.search.rows import rows
 
-__all__ = ["ActorCount", "Bucket", "Ledger", "Page", "Query"]
+__all__ = ["ActorCount", "Bucket", "Ledger", "Page", "Position", "Query"]
 
 _SCAN_SECONDS: Final = 0.25
 """How long a page looks for entries that no index finds; then it ends early, with a cursor to go on from."""
@@ -28,29 +35,31 @@ _SCAN_SECONDS: Final = 0.25
 _PAGE_BYTES: Final = 8 * 1024 * 1024
 """A page ends with the entry that reaches this, however few it holds: entries may be megabytes each."""
 
+_AT_ONCE: Final = 500
+"""Matches that are read together while the ledger is followed."""
+
 _MOST_VALUES: Final = 1000
+_MOST_FINDINGS: Final = 20_000
+"""Findings that are counted by playbook: reading one costs some microseconds."""
 
 
-class Page(msgspec.Struct, frozen=True):
-    """Entries as JSON, newest first, and the sequence number to continue below; None at the end."""
+class _Identified(msgspec.Struct):
+    id: str
 
-    items: list[msgspec.Raw]
-    next: int | None
+
+def _id_of(item: msgspec.Raw) -> str:
+    return msgspec.json.decode(item, type=_Identified).id
 
 
 class Ledger:
     """Reads the journal file beside its writer. Not for concurrent use; each thread takes its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, namespaces: frozenset[str] | None = None) -> None:
         self._path = path
+        self._namespaces = namespaces
         self._connection = connect_reader(path)
         self._index: SearchIndex | None = None
         self._looked_for_index = False
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection, for the other lists of the store."""
-        return self._connection
 
     def close(self) -> None:
         """Close the files."""
@@ -97,29 +106,25 @@ class Ledger:
         span = (first_sequence_at(since), first_sequence_at(until))
         return actors(self._connection, self._search_index(), *span)
 
-    def kinds(self) -> list[str]:
-        """Return the kinds that entries have, in order; a thousand at most."""
-        return self._values("kind", "")
+    def words(self, field: Field, beginning: str = "") -> list[str]:
+        """Return the values of a field that begin so, in order; a thousand at most."""
+        found: list[str] = []
+        value = beginning if self._has(field, beginning) else self._next(field, beginning)
+        while value is not None and value.startswith(beginning) and len(found) < _MOST_VALUES:
+            found.append(value)
+            value = self._next(field, value)
+        return [value for value in found if value]
 
-    def namespaces(self) -> list[str]:
-        """Return the namespaces that entries have, in order; a thousand at most."""
-        return self._values("namespace", "")
-
-    def names(self, beginning: str = "") -> list[str]:
-        """Return the names of objects that begin so, in order; a thousand at most."""
-        return self._values("name", beginning)
-
-    def usernames(self, beginning: str = "") -> list[str]:
-        """Return the user names that begin so, in order; a thousand at most."""
-        return self._values("username", beginning)
-
-    def get(self, entry_id: str) -> dict[str, Any] | None:
-        """Return one entry; raises ValueError for what is no id."""
-        row = self._connection.execute("SELECT body FROM entries WHERE seq = ?", (sequence_of(entry_id),)).fetchone()
+    def record(self, entry_id: str) -> Record | None:
+        """Return one entry with all about it, None if there is none; raises ValueError for what is no id."""
+        sequence = sequence_of(entry_id)
+        row = self._connection.execute("SELECT body FROM entries WHERE seq = ?", (sequence,)).fetchone()
         document = read_document(row[0]) if row else None
-        return document if document is not None and document["id"] == entry_id else None
+        if document is None or document["id"] != entry_id.lower():
+            return None
+        return Record(document, self._findings(sequence), deliveries_of(self._connection, sequence))
 
-    def findings(self, sequence: int) -> list[Finding]:
+    def _findings(self, sequence: int) -> list[Finding]:
         """Return the findings of an entry as a whole, blocks included; without those that cannot be read."""
         rows = self._connection.execute("SELECT body FROM findings WHERE seq = ? ORDER BY ordinal", (sequence,))
         found: list[Finding] = []
@@ -141,12 +146,80 @@ class Ledger:
                 break
         return found
 
-    def after(self, sequence: int, limit: int) -> list[tuple[int, msgspec.Raw]]:
-        """Return what came after a sequence number, oldest first: for following the ledger."""
+    def follow(self, query: Query, position: Position, limit: int) -> tuple[Position, list[msgspec.Raw]]:
+        """Return how far was read, and what matches of the next `limit` entries, oldest first."""
+        came = self._after(position.sequence, limit)
+        if not came:
+            return position, []
+        first, last = came[0][0], came[-1][0]
+        if query == Query():
+            return Position(last), [document for _, document in came]
+        return Position(last), self._matching(query, first, last)
+
+    def _after(self, sequence: int, limit: int) -> list[tuple[int, msgspec.Raw]]:
         rows = self._connection.execute(
             "SELECT seq, body FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (sequence, limit)
         )
         return [(row[0], msgspec.Raw(inflated(row[1]))) for row in rows]
+
+    def _matching(self, query: Query, first: int, last: int) -> list[msgspec.Raw]:
+        """Return what matches from one sequence number to another, oldest first."""
+        # The search knows the filters. It goes backwards, so it is kept to what just came, from that millisecond on.
+        bounded = msgspec.structs.replace(query, since=max(query.since or 0, first // first_sequence_at(1)))
+        found: list[msgspec.Raw] = []
+        before: int | None = last + 1
+        while before is not None:
+            page = self.search(bounded, limit=_AT_ONCE, before=before)
+            found += [item for item in page.items if sequence_of(_id_of(item)) >= first]
+            before = page.next
+        return found[::-1]
+
+    def of_object(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        group: str | None = None,
+        uid: str = "",
+        since: int | None = None,
+        until: int | None = None,
+        most: int | None = None,
+    ) -> list[Entry]:
+        """Return the newest entries of an object, subresources included, oldest first; 5,000 at most.
+
+        Times are unix milliseconds, `until` exclusive. `group` and `uid` leave out others of the same name.
+        """
+        most = objects.MOST if most is None else most
+        place = (self._connection, kind, namespace, name)
+        return list(objects.of_object(*place, group=group, uid=uid, since=since, until=until, most=most))
+
+    def places(self, kind: str, name: str) -> list[str]:
+        """Return where objects of this kind and name have been seen; the empty namespace for those of no namespace."""
+        return objects.namespaces_of(self._connection, kind, name)
+
+    def recent_objects(self) -> list[tuple[str, str, str]]:
+        """Return kind, namespace and name of what changed lately, for completion."""
+        return objects.recent_objects(self._connection)
+
+    def deliveries(
+        self, *, state: DeliveryState | None = None, sink: str = "", before: int | None = None, limit: int
+    ) -> list[Delivery]:
+        """Return deliveries, newest first, with ids below `before`."""
+        return list_deliveries(self._connection, state=state, sink=sink, before=before, limit=limit)
+
+    def delivery_counts(self) -> DeliveryCounts:
+        """Return how many deliveries there are of each state."""
+        return delivery_counts(self._connection)
+
+    def hits(self, since: datetime) -> Hits:
+        """Return how often each playbook found something since a moment."""
+        rows = self._connection.execute(
+            "SELECT body FROM findings WHERE seq >= ? ORDER BY seq DESC LIMIT ?",
+            (first_sequence_at(milliseconds(since)), _MOST_FINDINGS + 1),
+        )
+        playbooks = [read_finding_head(body).playbook for (body,) in rows]
+        return Hits(dict(Counter(playbooks[:_MOST_FINDINGS])), len(playbooks) <= _MOST_FINDINGS)
 
     def newest(self) -> int:
         """Return the highest sequence number, 0 in an empty ledger."""
@@ -169,15 +242,6 @@ class Ledger:
             0
         ]
         return None if found is None else str(found)
-
-    def _values(self, column: str, beginning: str) -> list[str]:
-        """Return the values that begin so, in order."""
-        found: list[str] = []
-        value = beginning if self._has(column, beginning) else self._next(column, beginning)
-        while value is not None and value.startswith(beginning) and len(found) < _MOST_VALUES:
-            found.append(value)
-            value = self._next(column, value)
-        return [value for value in found if value]
 
     def _has(self, column: str, value: str) -> bool:
         return (

@@ -2,10 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
@@ -16,13 +14,14 @@ from app.core.actors import actor_kind
 from app.core.change import Entry, Operation
 from app.core.delivery import Delivery, DeliveryState
 from app.core.finding import Finding
-from app.core.identity import first_sequence_at, sequence_of
+from app.core.identity import first_sequence_at
 from app.core.kinds import canonical
 from app.core.moments import milliseconds, parse_moment, written
 from app.core.paths import compile_pattern
-from app.store.deliveries import deliveries_of, list_deliveries
-from app.store.ledger import ActorCount, Ledger
-from app.store.ledger import Query as LedgerQuery
+from app.store.reading import Reader
+from app.store.search.query import Query as LedgerQuery
+from app.store.search.reader import ActorCount
+from app.web.ledgers import OpenedLedger
 from app.web.parameters import only_known
 
 _SEQUENCE_BYTES: Final = 8
@@ -214,7 +213,7 @@ def _actor(found: ActorCount) -> dict[str, Any]:
     }
 
 
-def _period(ledger: Ledger, query: LedgerQuery) -> tuple[int, int]:
+def _period(ledger: Reader, query: LedgerQuery) -> tuple[int, int]:
     """Return the times between which a query looks, in milliseconds: from the oldest entry on, and up to now."""
     now = milliseconds(datetime.now(UTC)) + 1
     since = query.since
@@ -223,19 +222,13 @@ def _period(ledger: Ledger, query: LedgerQuery) -> tuple[int, int]:
     return since, now if query.until is None else min(query.until, now)
 
 
-def router(journal: Path) -> APIRouter:
-    """Return the routes; each request reads the journal file on its own connection, in a worker thread."""
-
-    def ledger() -> Iterator[Ledger]:
-        with closing(Ledger(journal)) as opened:
-            yield opened
-
-    opened_ledger = Annotated[Ledger, Depends(ledger)]
+def router() -> APIRouter:
+    """Return the routes; each request reads the ledger on its own connection, in a worker thread."""
     routes = APIRouter(prefix="/api/v1", tags=["ledger"], dependencies=[Depends(only_known)])
 
     @routes.get("/entries", responses=_page_of("Entry"), response_class=Response)
     def entries(
-        ledger: opened_ledger,
+        ledger: OpenedLedger,
         query: Annotated[LedgerQuery, Depends(entry_query)],
         limit: Limit = 50,
         cursor: Cursor = None,
@@ -250,7 +243,7 @@ def router(journal: Path) -> APIRouter:
         response_class=Response,
     )
     def histogram(
-        ledger: opened_ledger, query: Annotated[LedgerQuery, Depends(entry_query)], buckets: Buckets = 60
+        ledger: OpenedLedger, query: Annotated[LedgerQuery, Depends(entry_query)], buckets: Buckets = 60
     ) -> Response:
         """Count entries over time: all that the filters find, or since the oldest entry, in round spans of equal width.
 
@@ -266,7 +259,7 @@ def router(journal: Path) -> APIRouter:
         responses=_list_of("items", _ACTOR, "Who made entries, the busiest first."),
         response_class=Response,
     )
-    def actors(ledger: opened_ledger, since: Moment = None, until: Moment = None) -> Response:
+    def actors(ledger: OpenedLedger, since: Moment = None, until: Moment = None) -> Response:
         """List who made entries in a period, which is the last day by default."""
         end, begin = _moment(until, "until"), _moment(since, "since")
         end = milliseconds(datetime.now(UTC)) + 1 if end is None else end
@@ -274,18 +267,17 @@ def router(journal: Path) -> APIRouter:
         return _json({"items": [_actor(each) for each in found[:_MOST_ACTORS]]})
 
     @routes.get("/entries/{entry_id}", responses=_ENTRY, response_class=Response)
-    def entry(ledger: opened_ledger, entry_id: EntryId) -> Response:
+    def entry(ledger: OpenedLedger, entry_id: EntryId) -> Response:
         """Return one entry, with its findings as a whole, and their deliveries."""
-        sequence = _read(sequence_of, entry_id, "entry_id", "the id of an entry, a UUID as `id` of a list shows it")
-        found = ledger.get(entry_id.lower())
+        takes = "the id of an entry, a UUID as `id` of a list shows it"
+        found = _read(ledger.record, entry_id, "entry_id", takes)
         if found is None:
             raise HTTPException(404, "there is no such entry; it may have been forgotten by retention")
-        told = {"findings": ledger.findings(sequence), "deliveries": deliveries_of(ledger.connection, sequence)}
-        return _json(found | told)
+        return _json(found.entry | {"findings": found.findings, "deliveries": found.deliveries})
 
     @routes.get("/deliveries", responses=_page_of("Delivery"), response_class=Response)
     def deliveries(
-        ledger: opened_ledger,
+        ledger: OpenedLedger,
         state: DeliveryState | None = None,
         sink: Text = "",
         limit: Limit = 50,
@@ -293,7 +285,7 @@ def router(journal: Path) -> APIRouter:
     ) -> Response:
         """List deliveries, newest first."""
         before = decode_cursor(cursor)
-        items = list_deliveries(ledger.connection, state=state, sink=sink, before=before, limit=limit)
+        items = ledger.deliveries(state=state, sink=sink, before=before, limit=limit)
         return _json({"items": items, "next": encode_cursor(items[-1].id) if len(items) == limit else None})
 
     return routes

@@ -18,6 +18,7 @@ from app.store.database import StoreError
 from app.telemetry.metrics import Metrics
 from app.web import api, objects, parameters, probes, stream, undo
 from app.web.health import Health
+from app.web.ledgers import Ledgers
 from app.web.ui import pages
 from app.web.ui.installation import Installation
 from app.web.ui.routing import not_found
@@ -57,11 +58,11 @@ def console(
     )
     app.add_exception_handler(RequestValidationError, parameters.refusal)
     app.include_router(probes.router(health, metrics))
-    app.include_router(api.router(journal))
-    app.include_router(undo.router(journal))
-    app.include_router(objects.router(journal))
-    app.include_router(stream.router(journal, health))
-    app.include_router(pages.router(journal, health, metrics, installation))
+    app.state.ledgers = Ledgers(journal)
+    for each in (api, undo, objects):
+        app.include_router(each.router())
+    app.include_router(stream.router(app.state.ledgers, health))
+    app.include_router(pages.router(health, metrics, installation))
     app.add_exception_handler(404, not_found)
 
     @app.exception_handler(StoreError)

@@ -1,9 +1,7 @@
 """`/api/v1/objects`: one object through time, as JSON, read-only: its story, its state, what changed, and who did."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -16,9 +14,9 @@ from app.core.comparison import compare
 from app.core.history import Life, is_by, state, story
 from app.core.kinds import canonical
 from app.core.moments import parse_moment
-from app.store.ledger import Ledger
-from app.store.objects import MOST, of_object
+from app.store.objects import MOST
 from app.web.api import Moment
+from app.web.ledgers import OpenedLedger
 from app.web.parameters import only_known
 
 NO_NAMESPACE: Final = "-"
@@ -122,13 +120,14 @@ def _json(value: Any) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
 
 
-def router(journal: Path) -> APIRouter:
-    """Return the routes; each request reads the journal file on its own connection, in a worker thread."""
+def router() -> APIRouter:
+    """Return the routes; each request reads the ledger on its own connection, in a worker thread."""
 
-    def entries(kind: Kind, namespace: Namespace, name: Name, group: Group = None, uid: Uid = "") -> list[Entry]:
+    def entries(
+        ledger: OpenedLedger, kind: Kind, namespace: Namespace, name: Name, group: Group = None, uid: Uid = ""
+    ) -> list[Entry]:
         where = "" if namespace == NO_NAMESPACE else namespace
-        with closing(Ledger(journal)) as ledger:
-            found = list(of_object(ledger.connection, canonical(kind), where, name, group=group, uid=uid))
+        found = ledger.of_object(canonical(kind), where, name, group=group, uid=uid)
         if not found:
             raise HTTPException(404, "there is no entry of such an object; it may have been forgotten by retention")
         return found

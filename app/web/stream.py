@@ -10,7 +10,6 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import closing
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,9 +18,11 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
 from app.core.identity import sequence_of
+from app.core.viewer import Viewer
 from app.store.database import StoreError
-from app.store.ledger import Ledger
+from app.store.reading import Position
 from app.web.health import Health
+from app.web.ledgers import Ledgers, ledgers_of, viewer_of
 from app.web.ui import data
 from app.web.ui.filters import FilterError, Filters, understood
 
@@ -29,6 +30,9 @@ logger = structlog.get_logger(__name__)
 
 PATH: Final = "/api/v1/stream"
 MOST_LISTENERS: Final = 100
+
+_AT_ONCE: Final = 200
+"""Entries that are read together while the ledger is followed."""
 
 _LOOK_SECONDS: Final = 0.25
 _SILENCE_ROUNDS: Final = 60
@@ -43,15 +47,16 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
     filters: Filters
     view: str
-    after: int
+    after: Position
+    viewer: Viewer
 
 
 class Stream:
     """Tells listeners what comes, until they leave or the process is to end."""
 
-    def __init__(self, journal: Path, health: Health) -> None:
+    def __init__(self, ledgers: Ledgers, health: Health) -> None:
         self.listeners = 0
-        self._journal = journal
+        self._ledgers = ledgers
         self._health = health
 
     async def events(self, wish: Wish) -> AsyncGenerator[bytes, None]:
@@ -71,7 +76,7 @@ class Stream:
         last, quiet = wish.after, 0
         while not self._health.draining:
             before = last
-            last, came = await asyncio.to_thread(self._came, wish.filters, last)
+            last, came = await asyncio.to_thread(_came, self._ledgers, wish, last)
             for entry in came:
                 yield _event(entry, wish.view)
             quiet = 0 if came else quiet + 1
@@ -80,26 +85,16 @@ class Stream:
                 yield b": still here\n\n"
             await asyncio.sleep(_LOOK_SECONDS if last == before else 0)
 
-    def _came(self, filters: Filters, last: int) -> tuple[int, tuple[msgspec.Raw, ...]]:
-        # A connection for each look: one that is kept could be closed by the loop while a thread still reads.
-        with closing(Ledger(self._journal)) as ledger:
-            return data.next_after(ledger, filters.query, last)
 
-    def newest(self) -> int:
-        """Return the sequence number of the newest entry."""
-        with closing(Ledger(self._journal)) as ledger:
-            return ledger.newest()
-
-
-def router(journal: Path, health: Health) -> APIRouter:
+def router(ledgers: Ledgers, health: Health) -> APIRouter:
     """Return the route. A stream ends when the process does, so that nobody waits for it."""
-    told = Stream(journal, health)
+    told = Stream(ledgers, health)
     # Without an end it is none of the answers that the OpenAPI document describes.
     routes = APIRouter(include_in_schema=False)
 
     @routes.get(PATH)
     async def stream(request: Request) -> StreamingResponse:
-        wish = await _wish(request, told)
+        wish = await _wish(request)
         if told.listeners >= MOST_LISTENERS:
             raise HTTPException(503, f"{MOST_LISTENERS} already listen; close some pages")
         return StreamingResponse(told.events(wish), media_type="text/event-stream", headers=_HEADERS)
@@ -107,7 +102,7 @@ def router(journal: Path, health: Health) -> APIRouter:
     return routes
 
 
-async def _wish(request: Request, told: Stream) -> Wish:
+async def _wish(request: Request) -> Wish:
     """Return what a listener wants; raises HTTPException 400 that says what is wrong."""
     view = request.query_params.get("view", "entry")
     after = request.headers.get("last-event-id") or request.query_params.get("after", "")
@@ -115,15 +110,23 @@ async def _wish(request: Request, told: Stream) -> Wish:
         raise HTTPException(400, f"view takes {' or '.join(_VIEWS)}")
     try:
         filters = understood(request.query_params, beside=("view", "after"))
-        return Wish(filters=filters, view=view, after=sequence_of(after) if after else await _newest(told))
+        position = Position(sequence_of(after)) if after else await asyncio.to_thread(_newest, request)
+        return Wish(filters=filters, view=view, after=position, viewer=viewer_of(request))
     except FilterError as error:
         raise HTTPException(400, str(error)) from error
     except ValueError as error:
         raise HTTPException(400, "after takes the id of an entry") from error
 
 
-async def _newest(told: Stream) -> int:
-    return await asyncio.to_thread(told.newest)
+def _newest(request: Request) -> Position:
+    with closing(ledgers_of(request).open(viewer_of(request))) as ledger:
+        return Position(ledger.newest())
+
+
+def _came(ledgers: Ledgers, wish: Wish, last: Position) -> tuple[Position, list[msgspec.Raw]]:
+    # A connection for each look: one that is kept could be closed by the loop while a thread still reads.
+    with closing(ledgers.open(wish.viewer)) as ledger:
+        return ledger.follow(wish.filters.query, last, _AT_ONCE)
 
 
 def _event(entry: msgspec.Raw, view: str) -> bytes:

@@ -1,9 +1,6 @@
 """`/api/v1/entries/{id}/undo`: how an entry is undone, as far as the ledger tells; nothing is done here."""
 
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Response
@@ -11,9 +8,9 @@ from fastapi import APIRouter, Depends, HTTPException, Response
 from app.core.change import Entry
 from app.core.identity import first_sequence_at, sequence_of
 from app.core.undo import Refusal, Undo, undo
-from app.store.ledger import Ledger
-from app.store.objects import of_object
+from app.store.reading import Reader
 from app.web.api import EntryId
+from app.web.ledgers import OpenedLedger
 from app.web.parameters import only_known
 
 _TAKES: Final = "entry_id takes the id of an entry, a UUID as `id` of a list shows it"
@@ -42,17 +39,12 @@ def _answers() -> dict[int | str, dict[str, Any]]:
     }
 
 
-def router(journal: Path) -> APIRouter:
-    """Return the route; each request reads the journal file on its own connection, in a worker thread."""
-
-    def ledger() -> Iterator[Ledger]:
-        with closing(Ledger(journal)) as opened:
-            yield opened
-
+def router() -> APIRouter:
+    """Return the route; each request reads the ledger on its own connection, in a worker thread."""
     routes = APIRouter(prefix="/api/v1", tags=["ledger"], dependencies=[Depends(only_known)])
 
     @routes.get("/entries/{entry_id}/undo", responses=_answers(), response_class=Response)
-    def how_to_undo(ledger: Annotated[Ledger, Depends(ledger)], entry_id: EntryId) -> Response:
+    def how_to_undo(ledger: OpenedLedger, entry_id: EntryId) -> Response:
         """Tell how an entry is undone, or why it is not. The patch's tests guard: the live object is not looked at."""
         found = undone(ledger, entry_id)
         is_refused = isinstance(found, Refusal)
@@ -62,7 +54,7 @@ def router(journal: Path) -> APIRouter:
     return routes
 
 
-def undone(ledger: Ledger, entry_id: str) -> Undo | Refusal:
+def undone(ledger: Reader, entry_id: str) -> Undo | Refusal:
     """Return how an entry is undone, or why it is not, without a look at the live object.
 
     Raises HTTPException: 400 for what is no id, 404 where there is no such entry.
@@ -71,12 +63,10 @@ def undone(ledger: Ledger, entry_id: str) -> Undo | Refusal:
         since = sequence_of(entry_id) // first_sequence_at(1)
     except ValueError as error:
         raise HTTPException(400, _TAKES) from error
-    found = ledger.get(entry_id.lower())
+    found = ledger.record(entry_id)
     if found is None:
         raise HTTPException(404, _ABSENT)
-    entry = msgspec.convert(found, Entry)
+    entry = msgspec.convert(found.entry, Entry)
     resource = entry.resource
-    later = of_object(
-        ledger.connection, resource.kind, resource.namespace, resource.name, group=resource.group, since=since
-    )
-    return undo(entry, None, later=list(later))
+    place = (resource.kind, resource.namespace, resource.name)
+    return undo(entry, None, later=ledger.of_object(*place, group=resource.group, since=since))

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from app.cli.processes import free_ports
 from app.core.diff import diff, patch
-from app.store.database import connect_writer
+from app.store.database import connect_reader, connect_writer
 from app.store.ledger import Ledger, Query
 from app.tls.files import ensure_dev_certificates
 from tests.bench import delivery
@@ -184,8 +184,8 @@ def _size(database: Path) -> int:
 
 
 def _count(database: Path) -> int:
-    with closing(Ledger(database)) as ledger:
-        return int(ledger.connection.execute("SELECT count(*) FROM entries").fetchone()[0])
+    with closing(connect_reader(database)) as connection:
+        return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
 
 
 def _resident(process_id: int) -> int:
@@ -197,10 +197,8 @@ def pages(console: Console, source: Path, work: Path, entries: int) -> None:
     """Print the time of a page of 50 from a ledger of many entries, copied from the real ones."""
     target = work / "million"
     target.mkdir()
-    with closing(Ledger(source)) as ledger:
-        rows = ledger.connection.execute(
-            "SELECT kind, namespace, name, username, operation, body FROM entries LIMIT 1000"
-        )
+    with closing(connect_reader(source)) as connection:
+        rows = connection.execute("SELECT kind, namespace, name, username, operation, body FROM entries LIMIT 1000")
         samples = rows.fetchall()
     database = target / "journal.db"
     now = int(datetime.now(UTC).timestamp() * 1000)

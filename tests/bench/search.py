@@ -194,7 +194,7 @@ def measure(console: Console, journal: Path, slow: dict[str, float]) -> None:
     console.print(table)
     with closing(Ledger(journal)) as ledger:
         actors = milliseconds(lambda: ledger.actors(since, until))
-        values = milliseconds(lambda: (ledger.kinds(), ledger.namespaces()))
+        values = milliseconds(lambda: (ledger.words("kind"), ledger.words("namespace")))
     console.print(
         f"slowest page {worst['page']:.0f} ms, slowest histogram {worst['histogram']:.0f} ms; actors {actors:.0f} ms,"
         f" kinds and namespaces {values:.1f} ms; {resident() / 2**20:.0f} MiB resident"

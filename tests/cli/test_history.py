@@ -19,7 +19,7 @@ from app.cli.history_subject import read_subject
 from app.cli.main import app
 from app.core.change import Entry, Resource
 from app.store.database import FILE_NAME as JOURNAL
-from app.store.database import connect_reader
+from app.store.ledger import Ledger
 from tests.builders import KEY, about
 from tests.cli.commands import OUTPUTS, harmful, kubewitness, lines
 from tests.cli.ledger import HOSTILE
@@ -170,8 +170,8 @@ def test_a_diff_of_what_is_not_known_as_a_whole_says_so(data: Path, entries: lis
 )
 @pytest.mark.usefixtures("entries")
 def test_an_object_is_named_as_kubectl_takes_it(data: Path, subject: str, kind: str, namespace: str, name: str) -> None:
-    with closing(connect_reader(data / JOURNAL)) as connection:
-        found = read_subject(connection, subject, "")
+    with closing(Ledger(data / JOURNAL)) as ledger:
+        found = read_subject(ledger, subject, "")
 
     assert (found.kind, found.namespace, found.name) == (kind, namespace, name)
     assert found.entries

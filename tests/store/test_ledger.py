@@ -16,7 +16,7 @@ from app.store import ledger as ledger_module
 from app.store.database import StoreError
 from app.store.encoding import inflated, read_entry
 from app.store.journal import Journal
-from app.store.ledger import Ledger, Query
+from app.store.ledger import Ledger, Position, Query
 from tests.builders import START, make_record
 from tests.store.observed import opened
 
@@ -148,10 +148,10 @@ async def test_a_page_of_large_entries_ends_early_and_the_next_goes_on(journal: 
 async def test_an_entry_is_found_by_its_id(journal: Journal, ledger: Ledger) -> None:
     entry_id = await kept(journal)
 
-    found = ledger.get(entry_id)
+    found = ledger.record(entry_id.upper())
 
     assert found is not None
-    assert found["id"] == entry_id
+    assert found.entry["id"] == entry_id
 
 
 async def test_an_id_with_the_same_time_and_other_random_bits_is_another_entry(
@@ -160,8 +160,8 @@ async def test_an_id_with_the_same_time_and_other_random_bits_is_another_entry(
     entry_id = await kept(journal)
     other = entry_id[:-4] + "beef"
 
-    assert ledger.get(other) is None
-    assert ledger.get(EntryIds().next(1, 1)[1]) is None
+    assert ledger.record(other) is None
+    assert ledger.record(EntryIds().next(1, 1)[1]) is None
 
 
 async def test_an_entry_is_found_by_the_beginning_of_its_id(journal: Journal, ledger: Ledger) -> None:
@@ -177,14 +177,15 @@ async def test_an_entry_is_found_by_the_beginning_of_its_id(journal: Journal, le
 async def test_what_came_after_an_entry_is_followed_oldest_first(journal: Journal, ledger: Ledger) -> None:
     made = [await kept(journal) for _ in range(4)]
 
-    followed = ledger.after(sequence_of(made[0]), limit=2)
+    position, followed = ledger.follow(Query(), Position(sequence_of(made[0])), limit=2)
 
-    assert [msgspec.json.decode(document)["id"] for _, document in followed] == made[1:3]
+    assert [msgspec.json.decode(document)["id"] for document in followed] == made[1:3]
+    assert position == Position(sequence_of(made[2]))
     assert ledger.newest() == sequence_of(made[3])
 
 
 def test_an_empty_ledger_has_nothing(ledger: Ledger) -> None:
-    assert (ids(ledger), ledger.newest(), ledger.after(0, 10)) == ([], 0, [])
+    assert (ids(ledger), ledger.newest(), ledger.follow(Query(), Position(0), 10)) == ([], 0, (Position(0), []))
 
 
 def test_a_folder_without_a_journal_is_named(tmp_path: Path) -> None:

@@ -416,11 +416,16 @@ def test_values_are_listed_for_completion(tmp_path: Path) -> None:
     journal = ledger_of(tmp_path, *({"resource": resource} for resource in resources))
 
     with closing(Ledger(journal)) as ledger:
-        assert (ledger.kinds(), ledger.namespaces()) == (["Job", "Pod"], ["kube-system", "shop"])
-        assert (ledger.names(), ledger.names("d"), ledger.names("dns"), ledger.names("z")) == (
+        assert (ledger.words("kind"), ledger.words("namespace")) == (["Job", "Pod"], ["kube-system", "shop"])
+        assert (
+            ledger.words("name"),
+            ledger.words("name", "d"),
+            ledger.words("name", "dns"),
+            ledger.words("name", "z"),
+        ) == (
             ["dns", "import"],
             ["dns"],
             ["dns"],
             [],
         )
-        assert ledger.usernames() == ["alice"]
+        assert ledger.words("username") == ["alice"]

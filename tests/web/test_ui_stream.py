@@ -13,8 +13,11 @@ from starlette.datastructures import QueryParams
 
 from app.core.change import Resource
 from app.core.identity import sequence_of
+from app.core.viewer import ANYBODY
 from app.store.journal import Journal
+from app.store.ledger import Position
 from app.web import stream
+from app.web.ledgers import Ledgers
 from app.web.stream import Stream, Wish
 from app.web.ui.filters import Filters, understood
 from tests.builders import make_record
@@ -32,7 +35,9 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 
 def wish(query: str = "", *, after: int = 0, view: str = "entry") -> Wish:
-    return Wish(filters=understood(QueryParams(query)) if query else Filters(), view=view, after=after)
+    return Wish(
+        filters=understood(QueryParams(query)) if query else Filters(), view=view, after=Position(after), viewer=ANYBODY
+    )
 
 
 async def taken(events: AsyncIterator[bytes], count: int) -> list[dict[str, Any]]:
@@ -51,7 +56,7 @@ def data(events: Iterable[bytes]) -> list[dict[str, Any]]:
 
 
 async def test_what_is_recorded_while_somebody_listens_is_told(journal: Journal) -> None:
-    told = Stream(journal.path, checks())
+    told = Stream(Ledgers(journal.path), checks())
     async with aclosing(told.events(wish())) as events:
         await anext(events)
         await journal.append(make_record(cluster="new"))
@@ -65,7 +70,7 @@ async def test_only_what_matches_is_told(journal: Journal) -> None:
     for record in (make_record(), make_record(resource=POD), make_record()):
         await journal.append(record)
 
-    async with aclosing(Stream(journal.path, checks()).events(wish("kind=Pod"))) as events:
+    async with aclosing(Stream(Ledgers(journal.path), checks()).events(wish("kind=Pod"))) as events:
         (entry,) = await taken(events, 1)
 
     assert entry["resource"]["kind"] == "Pod"
@@ -75,10 +80,10 @@ async def test_who_comes_back_gets_what_came_meanwhile_each_once_and_in_order(jo
     for number in range(450):
         await journal.append(make_record(cluster=str(number)))
 
-    async with aclosing(Stream(journal.path, checks()).events(wish("q=alice"))) as events:
+    async with aclosing(Stream(Ledgers(journal.path), checks()).events(wish("q=alice"))) as events:
         first = await taken(events, 120)
     after = sequence_of(first[-1]["id"])
-    async with aclosing(Stream(journal.path, checks()).events(wish("q=alice", after=after))) as events:
+    async with aclosing(Stream(Ledgers(journal.path), checks()).events(wish("q=alice", after=after))) as events:
         rest = await taken(events, 330)
 
     assert [each["cluster"] for each in first + rest] == [str(number) for number in range(450)]
@@ -87,7 +92,7 @@ async def test_who_comes_back_gets_what_came_meanwhile_each_once_and_in_order(jo
 async def test_a_page_is_told_only_ids(journal: Journal) -> None:
     await journal.append(make_record())
 
-    async with aclosing(Stream(journal.path, checks()).events(wish(view="id"))) as events:
+    async with aclosing(Stream(Ledgers(journal.path), checks()).events(wish(view="id"))) as events:
         (event,) = await taken(events, 1)
 
     assert event.keys() == {"id"}
@@ -95,7 +100,7 @@ async def test_a_page_is_told_only_ids(journal: Journal) -> None:
 
 async def test_a_stream_ends_when_the_process_does(journal: Journal) -> None:
     health = checks()
-    told = Stream(journal.path, health)
+    told = Stream(Ledgers(journal.path), health)
     events = told.events(wish())
     await anext(events)
 
@@ -107,14 +112,14 @@ async def test_a_stream_ends_when_the_process_does(journal: Journal) -> None:
 
 async def test_a_silence_is_broken_by_comments(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "_LOOK_SECONDS", 0)
-    async with aclosing(Stream(journal.path, checks()).events(wish())) as events:
+    async with aclosing(Stream(Ledgers(journal.path), checks()).events(wish())) as events:
         beginning, comment = await anext(events), await anext(events)
 
     assert (beginning, comment) == (b"retry: 2000\n\n", b": still here\n\n")
 
 
 async def test_a_stream_without_a_ledger_ends(tmp_path: Path) -> None:
-    told = Stream(tmp_path / "nowhere", checks())
+    told = Stream(Ledgers(tmp_path / "nowhere"), checks())
 
     assert [event async for event in told.events(wish())] == [b"retry: 2000\n\n"]
 

@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.store.ledger import Ledger
+from app.store.reading import Reader
 from app.web.ui import data, words
 from app.web.ui.render import page
 
@@ -29,7 +29,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     last: str
 
 
-def page_of(request: Request, ledger: Ledger) -> Response:
+def page_of(request: Request, ledger: Reader) -> Response:
     """Return the page; a range that there is not is the usual one."""
     asked = request.query_params.get("since", "")
     chosen = asked if asked in _HOURS else _USUAL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 from typing import Final, get_args
 from urllib.parse import urlencode
 
@@ -14,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.core.delivery import DeliveryState
-from app.store.ledger import Ledger
+from app.store.reading import Reader
 from app.web.api import decode_cursor, encode_cursor
 from app.web.ui import data, forms
 from app.web.ui.render import HEADERS, page
@@ -26,12 +25,12 @@ _LONGEST_NAME: Final = 253
 _ENTRY: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def page_of(request: Request, ledger: Ledger, token: str) -> Response:
+def page_of(request: Request, ledger: Reader, token: str) -> Response:
     """Return the page; raises HTTPException 400 for a state or cursor that there is not."""
     parameters = request.query_params
     state, sink = _state(parameters.get("state", "")), parameters.get("sink", "")[:_LONGEST_NAME]
     found, more = data.deliveries(ledger, state, sink, decode_cursor(parameters.get("cursor") or None))
-    counts = data.delivery_counts(ledger.connection)
+    counts = ledger.delivery_counts()
     return page(
         request,
         "deliveries.html",
@@ -61,11 +60,11 @@ def _address(state: str, sink: str, cursor: str = "") -> str:
     return "deliveries?" + urlencode({name: text for name, text in wanted.items() if text})
 
 
-async def requeued(request: Request, journal: Path, token: str) -> Response:
+async def requeued(request: Request, token: str) -> Response:
     """Queue the chosen dead deliveries again, and go back to the page where the button was."""
     fields = await forms.read(request, token)
     ids, sink = _chosen(fields)
-    count = await asyncio.to_thread(data.queue_again, journal, ids, sink)
+    count = await asyncio.to_thread(data.queue_again, request.app.state.ledgers.journal, ids, sink)
     logger.info("deliveries requeued", action="retry", deliveries=count, sink=sink)
     return RedirectResponse(_back(fields, count), status_code=303, headers=HEADERS)
 

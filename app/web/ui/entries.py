@@ -14,7 +14,7 @@ from app.core import text as plain
 from app.core.change import Entry
 from app.core.finding import Block, DiffBlock, FileBlock, Finding, JsonBlock, TableBlock
 from app.core.undo import Undo
-from app.store.ledger import Ledger
+from app.store.reading import Reader
 from app.web.ui import data, sides, unified, words
 from app.web.ui.render import page
 
@@ -34,7 +34,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     more: int = 0
 
 
-def page_of(request: Request, ledger: Ledger, entry_id: str, token: str) -> Response:
+def page_of(request: Request, ledger: Reader, entry_id: str, token: str) -> Response:
     """Return the page; raises HTTPException 404 for an entry that there is not."""
     told = _told(ledger, entry_id)
     entry = told.entry
@@ -59,7 +59,7 @@ def page_of(request: Request, ledger: Ledger, entry_id: str, token: str) -> Resp
     )
 
 
-def _told(ledger: Ledger, entry_id: str) -> data.Told:
+def _told(ledger: Reader, entry_id: str) -> data.Told:
     try:
         told = data.tell(ledger, entry_id)
     except ValueError:

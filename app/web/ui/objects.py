@@ -16,7 +16,7 @@ from app.core import text as plain
 from app.core.change import Entry
 from app.core.history import Chapter, Life
 from app.core.moments import parse_moment
-from app.store.ledger import Ledger
+from app.store.reading import Reader
 from app.web.ui import data, sides, unified, words
 from app.web.ui.render import page, path
 
@@ -55,7 +55,7 @@ class PointError(ValueError):
     """What an address compares is no point of the object's history."""
 
 
-def page_of(request: Request, ledger: Ledger) -> Response:
+def page_of(request: Request, ledger: Reader) -> Response:
     """Return the page; where two points were asked for, with their difference above the story."""
     identity = _identity(request)
     entries = data.of_object(ledger, *identity)

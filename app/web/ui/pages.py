@@ -1,34 +1,25 @@
 """The pages of the console, read-only but for queueing dead deliveries again."""
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from starlette.responses import Response
 
-from app.store.ledger import Ledger
+from app.store.reading import Reader
 from app.telemetry.metrics import Metrics
 from app.web.health import Health
-from app.web.ui import actors, data, deliveries, entries, objects, static, status, timeline
+from app.web.ledgers import OpenedLedger
+from app.web.ui import actors, deliveries, entries, objects, static, status, timeline
 from app.web.ui.installation import Installation
 from app.web.ui.routing import PageRoute
 
 
-def router(
-    journal: Path, health: Health, metrics: Metrics, installation: Callable[[], Installation] = Installation
-) -> APIRouter:
-    """Return the routes; each request reads the journal file on its own connection, in a worker thread."""
+def router(health: Health, metrics: Metrics, installation: Callable[[], Installation] = Installation) -> APIRouter:
+    """Return the routes; each request reads the ledger on its own connection, in a worker thread."""
     token = secrets.token_urlsafe(32)
-
-    def opened(request: Request) -> Iterator[Ledger]:
-        with closing(Ledger(journal)) as ledger:
-            request.state.dead = data.dead_letters(ledger.connection)
-            yield ledger
-
-    opened_ledger = Annotated[Ledger, Depends(opened)]
+    opened_ledger = Annotated[Reader, Depends(_counted)]
     routes = APIRouter(include_in_schema=False, route_class=PageRoute, default_response_class=Response)
 
     @routes.get("/")
@@ -61,7 +52,7 @@ def router(
 
     @routes.post("/deliveries/requeue")
     async def requeue(request: Request) -> Response:
-        return await deliveries.requeued(request, journal, token)
+        return await deliveries.requeued(request, token)
 
     @routes.get("/status")
     def status_page(request: Request, ledger: opened_ledger) -> Response:
@@ -69,6 +60,12 @@ def router(
 
     routes.get("/static/{name}")(_static_file)
     return routes
+
+
+def _counted(request: Request, ledger: OpenedLedger) -> Reader:
+    """Return the ledger; every page says how many deliveries of it are dead."""
+    request.state.dead = ledger.delivery_counts().states.get("dead", 0)
+    return ledger
 
 
 def _static_file(request: Request, name: str) -> Response:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from app.core import text as plain
 from app.core.moments import milliseconds, written
-from app.store.ledger import Ledger
+from app.store.reading import Reader
 from app.telemetry.metrics import Metrics
 from app.web.health import Health
 from app.web.ui import data
@@ -45,11 +45,11 @@ class PlaybookLine(msgspec.Struct, frozen=True):
     hits: int
 
 
-def page_of(request: Request, ledger: Ledger, health: Health, metrics: Metrics, installation: Installation) -> Response:
+def page_of(request: Request, ledger: Reader, health: Health, metrics: Metrics, installation: Installation) -> Response:
     """Return the page."""
     ready, report = health.report()
-    hits, all_counted = data.hits(ledger, datetime.now(UTC) - _DAY)
-    counts = data.delivery_counts(ledger.connection)
+    hits = ledger.hits(datetime.now(UTC) - _DAY)
+    counts = ledger.delivery_counts()
     measured = _Measured(metrics)
     return page(
         request,
@@ -61,8 +61,8 @@ def page_of(request: Request, ledger: Ledger, health: Health, metrics: Metrics, 
         checks=[(name, each["state"], each.get("message", "")) for name, each in report["checks"].items()],
         installation=installation,
         sinks=_sinks(installation, measured, counts.sinks),
-        playbooks=_playbooks(installation, hits),
-        all_counted=all_counted,
+        playbooks=_playbooks(installation, hits.playbooks),
+        all_counted=hits.is_all,
         span=data.span(ledger),
         size=_bytes(measured.value("kubewitness_journal_size_bytes")),
         pending_entries=int(measured.value("kubewitness_journal_pending_entries")),

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from app.core.identity import sequence_of
 from app.core.moments import milliseconds
-from app.store.ledger import Ledger
+from app.store.reading import Reader
 from app.web.api import encode_cursor
 from app.web.ui import bars, data, words
 from app.web.ui.filters import FilterError, Filters, given, understood
@@ -55,7 +55,7 @@ class Chip(msgspec.Struct, frozen=True):
     without: str
 
 
-def page_of(request: Request, ledger: Ledger) -> Response:
+def page_of(request: Request, ledger: Reader) -> Response:
     """Return the timeline; for filters that cannot be understood, the form with the reason."""
     try:
         filters = understood(request.query_params, beside=(_CHART,))
@@ -81,7 +81,7 @@ def page_of(request: Request, ledger: Ledger) -> Response:
     )
 
 
-def _refused(request: Request, ledger: Ledger, reason: str) -> Response:
+def _refused(request: Request, ledger: Reader, reason: str) -> Response:
     return page(
         request,
         "timeline.html",
@@ -100,7 +100,7 @@ def _refused(request: Request, ledger: Ledger, reason: str) -> Response:
     )
 
 
-def _form(filters: Filters, ledger: Ledger) -> dict[str, Any]:
+def _form(filters: Filters, ledger: Reader) -> dict[str, Any]:
     return {
         "section": "timeline",
         "filters": filters,
@@ -126,7 +126,7 @@ def _stream(filters: Filters, now: datetime) -> str:
     return filters.address(view="id")
 
 
-def chart_of(request: Request, ledger: Ledger) -> Response:
+def chart_of(request: Request, ledger: Reader) -> Response:
     """Return the histogram for a page that is open: counting may take longer than finding the newest entries."""
     try:
         filters = understood(request.query_params)
@@ -138,11 +138,11 @@ def chart_of(request: Request, ledger: Ledger) -> Response:
     return HTMLResponse(text, headers=HEADERS)
 
 
-def _chart(ledger: Ledger, filters: Filters, now: datetime) -> bars.Chart | None:
+def _chart(ledger: Reader, filters: Filters, now: datetime) -> bars.Chart | None:
     return bars.chart(data.histogram(ledger, filters.query, now), filters)
 
 
-def rows_after(request: Request, ledger: Ledger) -> Response:
+def rows_after(request: Request, ledger: Reader) -> Response:
     """Return the rows that came after the entry `after`, newest first, for a page that is open."""
     try:
         filters = understood(request.query_params, beside=("after",))
