@@ -58,12 +58,12 @@ def _page_of(name: str) -> dict[int | str, dict[str, Any]]:
     }
     return {
         200: {"description": "A page, newest first.", "content": {"application/json": {"schema": schema}}},
-        **_FAULTS,
+        **FAULTS,
     }
 
 
 _FAULT: Final = {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}}
-_FAULTS: Final[dict[int | str, dict[str, Any]]] = {
+FAULTS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": description, "content": {"application/json": {"schema": _FAULT}}}
     for status, description in (
         (400, "A parameter is unknown, or cannot be read; `detail` names it and says what it takes."),
@@ -93,7 +93,7 @@ _ACTOR: Final = {
 
 def _list_of(name: str, item: dict[str, Any], description: str) -> dict[int | str, dict[str, Any]]:
     schema = {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": item}}}
-    return {200: {"description": description, "content": {"application/json": {"schema": schema}}}, **_FAULTS}
+    return {200: {"description": description, "content": {"application/json": {"schema": schema}}}, **FAULTS}
 
 
 _ENTRY_WITH_DELIVERIES: Final = {
@@ -115,7 +115,7 @@ _ENTRY: Final[dict[int | str, dict[str, Any]]] = {
         "content": {"application/json": {"schema": _ENTRY_WITH_DELIVERIES}},
     },
     404: {"description": "There is no such entry.", "content": {"application/json": {"schema": _FAULT}}},
-    **_FAULTS,
+    **FAULTS,
 }
 
 
