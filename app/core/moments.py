@@ -13,6 +13,7 @@ _DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturda
 _DAY: Final = re.compile(rf"(today|yesterday|{'|'.join(_DAYS)})(?:\s+([0-2]?[0-9]):([0-5][0-9])(?::([0-5][0-9]))?)?")
 _WEEK: Final = timedelta(days=7)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def parse_moment(text: str, now: datetime, zone: tzinfo = UTC) -> datetime:
@@ -57,12 +58,13 @@ def _read(text: str, now: datetime, zone: tzinfo) -> datetime:
 
 def milliseconds(moment: datetime) -> int:
     """Return unix milliseconds, the unit of time in the journal and in identifiers."""
-    return int(moment.timestamp() * 1000)
+    # Not by way of a float, which makes some of them one too few.
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def moment_at(unix_milliseconds: int) -> datetime:
     """Return the time that unix milliseconds mean."""
-    return datetime.fromtimestamp(unix_milliseconds / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=unix_milliseconds)
 
 
 def written(unix_milliseconds: int) -> str:

@@ -221,6 +221,10 @@ class Ledger:
         playbooks = [read_finding_head(body).playbook for (body,) in rows]
         return Hits(dict(Counter(playbooks[:_MOST_FINDINGS])), len(playbooks) <= _MOST_FINDINGS)
 
+    def position(self) -> Position:
+        """Return where to follow from, so that nothing is missed that is recorded from now on."""
+        return Position(self.newest())
+
     def newest(self) -> int:
         """Return the highest sequence number, 0 in an empty ledger."""
         return int(self._connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0])

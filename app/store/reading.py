@@ -111,6 +111,9 @@ class Reader(Protocol):
     def recent_objects(self) -> list[tuple[str, str, str]]:
         """Return kind, namespace and name of what changed lately, for completion."""
 
+    def position(self) -> Position:
+        """Return where to follow from, so that nothing is missed that is recorded from now on."""
+
     def newest(self) -> int:
         """Return the highest sequence number, 0 in an empty ledger."""
 

@@ -1,7 +1,5 @@
 """`/api/v1`: the ledger and the deliveries as JSON, read-only."""
 
-import base64
-import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, get_args
@@ -12,6 +10,7 @@ from fastapi import Path as PathParameter
 
 from app.core.actors import actor_kind
 from app.core.change import Entry, Operation
+from app.core.cursors import decoded, encoded
 from app.core.delivery import Delivery, DeliveryState
 from app.core.finding import Finding
 from app.core.identity import first_sequence_at
@@ -24,7 +23,6 @@ from app.store.search.reader import ActorCount
 from app.web.ledgers import OpenedLedger
 from app.web.parameters import only_known
 
-_SEQUENCE_BYTES: Final = 8
 _DAY: Final = 86_400_000
 _MOST_ACTORS: Final = 1000
 _UUID: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -119,23 +117,9 @@ _ENTRY: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def encode_cursor(number: int) -> str:
-    """Return an opaque cursor."""
-    return base64.urlsafe_b64encode(number.to_bytes(_SEQUENCE_BYTES, "big")).decode("ascii").rstrip("=")
-
-
 def decode_cursor(cursor: str | None) -> int | None:
     """Read a cursor; raises HTTPException 400 for what is none."""
-    if cursor is None:
-        return None
-    try:
-        raw = base64.b64decode(cursor + "=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    number = int.from_bytes(raw, "big")
-    if len(raw) != _SEQUENCE_BYTES or number >= 1 << 63:
-        raise HTTPException(400, "cursor takes `next` of the page before")
-    return number
+    return None if cursor is None else _read(decoded, cursor, "cursor", "`next` of the page before")
 
 
 def _read(read: Callable[[str], Any], text: str, name: str, takes: str) -> Any:
@@ -235,7 +219,7 @@ def router() -> APIRouter:
     ) -> Response:
         """List entries, newest first. A page may hold fewer than `limit` and still have a `next`."""
         page = ledger.search(query, limit=limit, before=decode_cursor(cursor))
-        return _json({"items": page.items, "next": None if page.next is None else encode_cursor(page.next)})
+        return _json({"items": page.items, "next": None if page.next is None else encoded(page.next)})
 
     @routes.get(
         "/histogram",
@@ -286,6 +270,6 @@ def router() -> APIRouter:
         """List deliveries, newest first."""
         before = decode_cursor(cursor)
         items = ledger.deliveries(state=state, sink=sink, before=before, limit=limit)
-        return _json({"items": items, "next": encode_cursor(items[-1].id) if len(items) == limit else None})
+        return _json({"items": items, "next": encoded(items[-1].id) if len(items) == limit else None})
 
     return routes

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.moments import parse_moment
+from app.core.moments import milliseconds, parse_moment, written
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 PLUS_TWO = timezone(timedelta(hours=2))
@@ -95,3 +95,8 @@ def test_any_text_is_a_time_or_refused(text: str) -> None:
     read = moment_or_message(text)
 
     assert "is not a time" in read if isinstance(read, str) else read >= datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@given(st.integers(min_value=0, max_value=253_402_300_799_999))
+def test_milliseconds_stay_what_they_are_when_they_are_written_and_read(unix_milliseconds: int) -> None:
+    assert milliseconds(parse_moment(written(unix_milliseconds), NOW)) == unix_milliseconds

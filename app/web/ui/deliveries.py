@@ -12,9 +12,10 @@ from fastapi import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from app.core.cursors import encoded
 from app.core.delivery import DeliveryState
 from app.store.reading import Reader
-from app.web.api import decode_cursor, encode_cursor
+from app.web.api import decode_cursor
 from app.web.ui import data, forms
 from app.web.ui.render import HEADERS, page
 
@@ -42,7 +43,7 @@ def page_of(request: Request, ledger: Reader, token: str) -> Response:
         states=[("", "all", sum(counts.states.values()), _address("", sink))]
         + [(each, each, counts.states.get(each, 0), _address(each, sink)) for each in STATES],
         sinks=[("", _address(state or "", ""))] + [(each, _address(state or "", each)) for each in counts.sinks],
-        older="" if more is None else _address(state or "", sink, encode_cursor(more)),
+        older="" if more is None else _address(state or "", sink, encoded(more)),
         queued=parameters.get("queued", ""),
         token=token,
     )

@@ -9,10 +9,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from app.core.cursors import encoded
 from app.core.identity import sequence_of
 from app.core.moments import milliseconds
 from app.store.reading import Reader
-from app.web.api import encode_cursor
 from app.web.ui import bars, data, words
 from app.web.ui.filters import FilterError, Filters, given, understood
 from app.web.ui.render import HEADERS, environment, page, root
@@ -70,7 +70,7 @@ def page_of(request: Request, ledger: Reader) -> Response:
         **_form(filters, ledger),
         rows=[words.row(entry) for entry in found.entries],
         found=found,
-        older=filters.address(cursor=encode_cursor(found.next)) if found.next is not None else "",
+        older=filters.address(cursor=encoded(found.next)) if found.next is not None else "",
         newest=filters.address() if filters.before is not None else None,
         bars=_chart(ledger, filters, now) if is_chart_asked else None,
         chart_asked=is_chart_asked,
