@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from app import __version__
 from app.store.database import StoreError
 from app.telemetry.metrics import Metrics
-from app.web import api, objects, parameters, probes, stream, undo
+from app.web import api, export, objects, parameters, probes, stream, undo
 from app.web.health import Health
 from app.web.ledgers import Ledgers
 from app.web.ui import pages
@@ -59,7 +59,7 @@ def console(
     app.add_exception_handler(RequestValidationError, parameters.refusal)
     app.include_router(probes.router(health, metrics))
     app.state.ledgers = Ledgers(journal)
-    for each in (api, undo, objects):
+    for each in (api, export, undo, objects):
         app.include_router(each.router())
     app.include_router(stream.router(app.state.ledgers, health))
     app.include_router(pages.router(health, metrics, installation))

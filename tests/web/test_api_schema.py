@@ -21,6 +21,7 @@ PATHS = [
     "/api/v1/entries",
     "/api/v1/entries/{entry_id}",
     "/api/v1/entries/{entry_id}/undo",
+    "/api/v1/export",
     "/api/v1/histogram",
     "/api/v1/objects/{kind}/{namespace}/{name}/blame",
     "/api/v1/objects/{kind}/{namespace}/{name}/diff",
