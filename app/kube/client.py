@@ -42,13 +42,15 @@ class _Call:
     parameters: Parameters = field(default_factory=dict)
     body: bytes | None = None
     content_type: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
     def headers(self, access: Access) -> dict[str, str]:
         headers = {"Authorization": access.authorization} if access.authorization else {}
-        return {**headers, "Content-Type": self.content_type} if self.content_type else headers
+        content_type = {"Content-Type": self.content_type} if self.content_type else {}
+        return {**self.beside, **headers, **content_type}
 
 
 class KubernetesApi:
@@ -72,24 +74,30 @@ class KubernetesApi:
         self._session = open_session(self._connections)
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None = None) -> KubernetesApi:
+    async def connect(cls, kubeconfig: Path | None = None, context: str = "") -> KubernetesApi:
         """Make a client, to be closed by the caller; nothing is sent yet.
 
-        Without a kubeconfig: the service account's files if in a cluster, else the default kubeconfig. Raises
-        KubernetesSetupError, which says what is missing.
+        Without a kubeconfig: the service account's files if in a cluster, else the default kubeconfig. `context` is one
+        of a kubeconfig; by default its current one. Raises KubernetesSetupError, which says what is missing.
         """
-        return cls(await Credentials.read(choose(kubeconfig, environment())))
+        return cls(await Credentials.read(choose(kubeconfig, environment(), context)))
 
     @property
     def namespace(self) -> str:
         """The namespace of the service account or of the kubeconfig's context; `default` if they name none."""
         return self._credentials.namespace
 
+    async def bearer_token(self) -> str:
+        """Return the token by which the API server knows us; empty where it knows us by something else."""
+        scheme, _, token = (await self._credentials.current()).authorization.partition(" ")
+        return token if scheme.lower() == "bearer" else ""
+
     async def get(
         self,
         path: str,
         parameters: Parameters | None = None,
         *,
+        headers: Mapping[str, str] | None = None,
         attempts: int = 3,
         timeout: float | None = None,  # noqa: ASYNC109  ends as an ApiError, which asyncio.timeout would not
     ) -> bytes:
@@ -97,8 +105,9 @@ class KubernetesApi:
 
         Failures that may pass (429, 5xx, no answer) are tried again up to `attempts` times in all, as late as the
         server asks for, within `timeout` seconds for everything (default 30). Here alone is decided about that.
+        `headers` are for whoever the API server passes the call on to.
         """
-        call = _Call(method="GET", path=path, parameters=parameters or {})
+        call = _Call(method="GET", path=path, parameters=parameters or {}, beside=headers or {})
         deadline = asyncio.get_running_loop().time() + (timeout or self._patience.call)
         backoff = Backoff()
         while True:

@@ -27,18 +27,21 @@ class Source(Protocol):
         """Read everything anew; raises KubernetesSetupError."""
 
 
-def choose(kubeconfig: Path | None, environment: Mapping[str, str]) -> Source:
-    """Return the source that a person means: the file they name, else the Pod's account, else their own kubeconfig."""
-    if kubeconfig is None and environment.get(HOST_VARIABLE):
+def choose(kubeconfig: Path | None, environment: Mapping[str, str], context: str = "") -> Source:
+    """Return the source that a person means: the file they name, else the Pod's account, else their own kubeconfig.
+
+    A context is one of a kubeconfig, also in a Pod.
+    """
+    if kubeconfig is None and not context and environment.get(HOST_VARIABLE):
         return ServiceAccount(environment=environment)
     # In a Pod it is not needed: the package brings its synchronous half along, with requests and oauthlib, 11 MB.
     from app.kube.kubeconfig import Kubeconfig  # noqa: PLC0415
 
     if kubeconfig is not None:
-        return Kubeconfig(paths=str(kubeconfig), named_by=OPTION)
+        return Kubeconfig(paths=str(kubeconfig), context=context, named_by=OPTION)
     if named := environment.get(VARIABLE):
-        return Kubeconfig(paths=named, named_by=VARIABLE)
-    return Kubeconfig(paths=DEFAULT_KUBECONFIG)
+        return Kubeconfig(paths=named, context=context, named_by=VARIABLE)
+    return Kubeconfig(paths=DEFAULT_KUBECONFIG, context=context)
 
 
 class Credentials:

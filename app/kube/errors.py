@@ -14,6 +14,9 @@ import msgspec
 EXCERPT: Final = 200
 """Characters that are shown of an answer that is no Status, such as a proxy's page."""
 
+LONGEST_ANSWER: Final = 16 * 1024
+"""Bytes that are kept of one."""
+
 
 class KubernetesSetupError(Exception):
     """The API server cannot be called; the message says which file or setting is wrong, and what to do."""
@@ -25,6 +28,7 @@ class ApiError(Exception):
     `status` is the HTTP status or an ERROR event's code, 0 if there was no answer (connection, TLS, time-out).
     `reason` is `reason` of metav1.Status. `retry_after` is in seconds, None if the server did not ask for any.
     `proceed` is the token with which an expired list can be completed, at a later version than it was begun.
+    `answer` is the beginning of an answer that is no Status: of whoever the API server passed the call on to.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class ApiError(Exception):
         reason: str = "",
         retry_after: float | None = None,
         proceed: str = "",
+        answer: bytes = b"",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -42,6 +47,7 @@ class ApiError(Exception):
         self.reason = reason
         self.retry_after = retry_after
         self.proceed = proceed
+        self.answer = answer
 
     @property
     def is_gone(self) -> bool:
@@ -120,6 +126,7 @@ def refusal(call: str, body: bytes | msgspec.Raw, *, status: int = 0, retry_afte
         reason=said.reason,
         retry_after=retry_after if retry_after is not None else asked or None,
         proceed=said.metadata.proceed if said.metadata else "",
+        answer=b"" if said.kind else bytes(body)[:LONGEST_ANSWER],
     )
 
 

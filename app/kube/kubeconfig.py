@@ -36,10 +36,12 @@ _CONTENT: Final = re.compile(r"/\{.*\}", re.DOTALL)
 class Kubeconfig:
     """One kubeconfig, or several to be merged, written as in the variable KUBECONFIG. They are never written to.
 
-    `named_by` is the option or the variable that a person named them with, if one did.
+    `named_by` is the option or the variable that a person named them with, if one did. Without a `context` the current
+    one counts.
     """
 
     paths: str
+    context: str = ""
     named_by: str = ""
 
     async def load(self) -> Access:
@@ -53,7 +55,10 @@ class Kubeconfig:
         with _setup(self.paths, _ADVICE):
             async with asyncio.timeout(PLUGIN_TIMEOUT):
                 loader = await load_kube_config(  # type: ignore[no-untyped-call]
-                    self.paths, client_configuration=configuration, persist_config=False
+                    self.paths,
+                    context=self.context or None,
+                    client_configuration=configuration,
+                    persist_config=False,
                 )
             namespace = loader.current_context["context"].get("namespace") or "default"
             token_file = _token_file(loader)
