@@ -20,6 +20,7 @@ CONFIG = Resource(version="v1", kind="ConfigMap", resource="configmaps", namespa
 JOB = Resource(group="batch", version="v1", kind="Job", resource="jobs", namespace="shop", name="nightly-28391")
 BAD = Resource(kind="<script>alert(1)</script>", namespace="<img src=x onerror=alert(2)>", name=HOSTILE)
 BOT = User(username="system:serviceaccount:ci:deployer", groups=("system:serviceaccounts",))
+IMAGE = "/spec/template/spec/containers/0/image"
 FILE = "server {\n  listen 80;\n  proxy_read_timeout 30s;\n}\n"
 EVIDENCE = Finding(
     playbook="broken jobs",
@@ -38,6 +39,11 @@ def _image(number: int) -> FieldChange:
     )
 
 
+def _image_update(number: int) -> dict[str, object]:
+    change = _image(number)
+    return {"changes": (change,), "patch": ({"op": "replace", "path": IMAGE, "value": change.new},)}
+
+
 def _records(now: datetime) -> Iterator[Record]:
     def at(minutes: float) -> dict[str, object]:
         moment = milliseconds(now - timedelta(minutes=minutes))
@@ -49,7 +55,7 @@ def _records(now: datetime) -> Iterator[Record]:
     made = {"spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "nginx", "image": "nginx:1.1"}]}}}}
     yield record(minutes=1500, operation="CREATE", resource=WEB, object=made)
     for number in range(60):
-        yield record("slack", minutes=1400 - number * 23, resource=WEB, changes=(_image(number),))
+        yield record("slack", minutes=1400 - number * 23, resource=WEB, **_image_update(number))
     actor = Actor(kind="controller", pod="deployer-1", node="n1", manager_operation="Apply")
     secret = FieldChange("data[token]", "replace", "redacted:0123456789abcdef", "redacted:fedcba9876543210")
     yield record(minutes=30, resource=CONFIG, user=BOT, actor=actor, changes=(secret,), field_manager="helm")

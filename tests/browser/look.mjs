@@ -1,22 +1,30 @@
-// Looks at addresses in both themes and on a phone: keeps pictures, and reports what nobody should have to meet.
+// Looks at addresses in both themes, on a desk and on a phone: keeps pictures, and reports what nobody should have to
+// meet. Arguments: the folder of the pictures, then a name and an address in turns.
 import { address, args, inaccessible, report, visit } from "./page.mjs";
 
-const [folder, ...paths] = args;
-const troubles = [];
-for (const colorScheme of ["light", "dark"]) {
-  for (const width of [1280, 390]) {
-    const look = async (page) => {
-      for (const [number, path] of paths.entries()) {
-        const name = `${number}-${colorScheme}-${width}`;
-        await page.goto(address(path), { waitUntil: "load" });
-        await page.waitForFunction(() => !document.querySelector("[data-chart]:not([hidden])"));
-        await page.screenshot({ path: `${folder}/${name}.png` });
-        const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        if (excess > 0) troubles.push(`${path} (${name}): ${excess} pixels too wide`);
-        troubles.push(...(await inaccessible(page)).map((each) => `${path} (${name}): ${each}`));
-      }
-    };
-    troubles.push(...await visit({ colorScheme, viewport: { width, height: 900 } }, look));
-  }
+const TALLEST = 3600;
+const [folder, ...rest] = args;
+const pages = rest.flatMap((name, index) => (index % 2 ? [] : [[name, rest[index + 1]]]));
+const windows = ["light", "dark"].flatMap((colorScheme) => [1280, 390].map((width) => ({ colorScheme, viewport: { width, height: 900 } })));
+
+const settled = (page) => page.waitForFunction(() => !document.querySelector("[data-chart]:not([hidden])"));
+
+async function picture(page, path) {
+  const { width, height } = await page.evaluate(() => ({ width: innerWidth, height: document.documentElement.scrollHeight }));
+  await page.screenshot({ path, fullPage: true, clip: { x: 0, y: 0, width, height: Math.min(height, TALLEST) } });
 }
-report(troubles);
+
+report(await visit(windows, async (page, { colorScheme, viewport: { width } }) => {
+  const troubles = [];
+  for (const [name, path] of pages) {
+    const window = `${name}-${colorScheme}-${width}`;
+    await page.goto(address(path), { waitUntil: "load" });
+    await settled(page);
+    await picture(page, `${folder}/${window}.png`);
+    await page.evaluate(() => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
+    const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    if (excess > 0) troubles.push(`${path} (${window}): ${excess} pixels too wide`);
+    troubles.push(...(await inaccessible(page)).map((each) => `${path} (${window}): ${each}`));
+  }
+  return troubles;
+}));

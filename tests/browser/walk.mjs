@@ -1,7 +1,6 @@
 // Goes one way through the console as a person would; each way says "ready" where the test has something to do.
-import { address, args, report, say, visit } from "./page.mjs";
+import { address, args, check, report, say, visit } from "./page.mjs";
 
-const check = (truth, what) => { if (!truth) throw new Error(what); };
 const within = (page) => new URL(page.url());
 
 const ways = {
@@ -61,6 +60,26 @@ const ways = {
     await page.waitForURL("**since=**");
     const wanted = within(page).searchParams;
     check(wanted.get("kind") === "Deployment" && wanted.get("since") < wanted.get("until"), "the range is in the address");
+  },
+  async copy(page) {
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.goto(address("/?kind=Deployment&operation=UPDATE"));
+    await page.click(".entry a.to");
+    for (const summary of await page.locator("summary").all()) await summary.click();
+    await page.click("[data-copy=patch]");
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    check(JSON.parse(copied)[0].op === "replace", "the patch is copied as JSON");
+    check((await page.textContent("[data-copy=patch]")) === "Copied", "and that is said");
+    await page.click("[data-copy=undo-command]");
+    check((await page.evaluate(() => navigator.clipboard.readText())).startsWith("kubectl "), "the command is copied");
+  },
+  async points(page) {
+    await page.goto(address("/objects/Deployment/shop/web"));
+    await page.click("[data-point] >> nth=20");
+    await page.click("[data-point] >> nth=3");
+    await page.waitForURL("**from=**to=**");
+    check((await page.locator(".difference .change").count()) === 1, "the net change is one field");
+    check((await page.locator(".difference mark").count()) > 0, "and what differs within the line is marked");
   },
   async search(page) {
     await page.goto(address("/"));
