@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -19,13 +20,16 @@ from app.core.moments import milliseconds
 from app.store import objects
 from app.store.database import connect_reader
 from app.store.deliveries import deliveries_of, delivery_counts, list_deliveries
-from app.store.encoding import UNREADABLE, inflated, read_document, read_finding, read_finding_head
+from app.store.encoding import UNREADABLE, inflated, read_document, read_finding
+from app.store.hits import hits
 from app.store.reading import DeliveryCounts, Field, Hits, Page, Position, Record
+from app.store.scope import NOTHING, Scope, scope_of, sequences
 from app.store.search.counting import actors, histogram
 from app.store.search.histogram import Bucket, Spans
 from app.store.search.query import Query, is_answered_by_the_journal, predicate
 from app.store.search.reader import ActorCount, SearchIndex, opened
-from app.store.search.rows import rows
+from app.store.search.rows import bodies, rows
+from app.store.words import words, words_in_scope
 
 __all__ = ["ActorCount", "Bucket", "Ledger", "Page", "Position", "Query"]
 
@@ -38,9 +42,7 @@ _PAGE_BYTES: Final = 8 * 1024 * 1024
 _AT_ONCE: Final = 500
 """Matches that are read together while the ledger is followed."""
 
-_MOST_VALUES: Final = 1000
-_MOST_FINDINGS: Final = 20_000
-"""Findings that are counted by playbook: reading one costs some microseconds."""
+_ASCENDING: Final = "SELECT seq FROM entries WHERE seq BETWEEN ? AND ? ORDER BY seq"
 
 
 class _Identified(msgspec.Struct):
@@ -52,11 +54,15 @@ def _id_of(item: msgspec.Raw) -> str:
 
 
 class Ledger:
-    """Reads the journal file beside its writer. Not for concurrent use; each thread takes its own."""
+    """Reads the journal file beside its writer. Not for concurrent use; each thread takes its own.
+
+    With namespaces, it is as if there were no entries but those of objects in these, the empty one standing for objects
+    of none; only `newest` and `oldest` are of all.
+    """
 
     def __init__(self, path: Path, namespaces: frozenset[str] | None = None) -> None:
         self._path = path
-        self._namespaces = namespaces
+        self._scope = None if namespaces is None else scope_of(namespaces)
         self._connection = connect_reader(path)
         self._index: SearchIndex | None = None
         self._looked_for_index = False
@@ -78,9 +84,8 @@ class Ledger:
         room = _PAGE_BYTES
         deadline = time.monotonic() + _SCAN_SECONDS
         index = None if is_answered_by_the_journal(query) else self._search_index()
-        for sequence, body in rows(self._connection, index, query, before):
-            document = inflated(body)
-            if matches(document):
+        for sequence, body in rows(self._connection, index, query, before, self._narrowed(query)):
+            if body is not None and matches(document := inflated(body)):
                 items.append(msgspec.Raw(document))
                 room -= len(document)
                 if len(items) == limit or room <= 0:
@@ -99,27 +104,25 @@ class Ledger:
         """
         if since >= until:
             return []
-        return histogram(self._connection, self._search_index(), query, Spans(since, until, buckets))
+        spans, scope = Spans(since, until, buckets), self._narrowed(query)
+        return histogram(self._connection, self._search_index(), query, spans, scope)
 
     def actors(self, since: int, until: int) -> list[ActorCount]:
         """Return who made entries between two times (unix milliseconds, `until` exclusive), the busiest first."""
         span = (first_sequence_at(since), first_sequence_at(until))
-        return actors(self._connection, self._search_index(), *span)
+        return actors(self._connection, self._search_index(), *span, self._scope)
 
     def words(self, field: Field, beginning: str = "") -> list[str]:
         """Return the values of a field that begin so, in order; a thousand at most."""
-        found: list[str] = []
-        value = beginning if self._has(field, beginning) else self._next(field, beginning)
-        while value is not None and value.startswith(beginning) and len(found) < _MOST_VALUES:
-            found.append(value)
-            value = self._next(field, value)
-        return [value for value in found if value]
+        if self._scope is None:
+            return words(self._connection, field, beginning)
+        return words_in_scope(self._connection, self._search_index(), field, beginning, self._scope)
 
     def record(self, entry_id: str) -> Record | None:
         """Return one entry with all about it, None if there is none; raises ValueError for what is no id."""
         sequence = sequence_of(entry_id)
-        row = self._connection.execute("SELECT body FROM entries WHERE seq = ?", (sequence,)).fetchone()
-        document = read_document(row[0]) if row else None
+        row = self._connection.execute("SELECT namespace, body FROM entries WHERE seq = ?", (sequence,)).fetchone()
+        document = read_document(row[1]) if row and self._sees(row[0]) else None
         if document is None or document["id"] != entry_id.lower():
             return None
         return Record(document, self._findings(sequence), deliveries_of(self._connection, sequence))
@@ -136,31 +139,31 @@ class Ledger:
     def find(self, beginning: str) -> list[msgspec.Raw]:
         """Return the entries, two at most, whose id begins so; raises ValueError for what cannot begin an id."""
         low, high = sequence_range(beginning)
-        rows = self._connection.execute("SELECT body FROM entries WHERE seq BETWEEN ? AND ? ORDER BY seq", (low, high))
         found: list[msgspec.Raw] = []
-        for row in rows:
-            document = inflated(row[0])
-            if msgspec.json.decode(document)["id"].startswith(beginning.lower()):
+        for _, body in bodies(self._connection, self._ascending(low, high)):
+            document = inflated(body)
+            if _id_of(msgspec.Raw(document)).startswith(beginning.lower()):
                 found.append(msgspec.Raw(document))
             if len(found) > 1:
                 break
         return found
 
     def follow(self, query: Query, position: Position, limit: int) -> tuple[Position, list[msgspec.Raw]]:
-        """Return how far was read, and what matches of the next `limit` entries, oldest first."""
-        came = self._after(position.sequence, limit)
+        """Return how far was read, and what matches of the next `limit` entries that are seen, oldest first."""
+        newest = self.newest()
+        came = list(itertools.islice(self._ascending(position.sequence + 1, newest), limit))
+        reached = Position(came[-1] if len(came) == limit else max(newest, position.sequence))
         if not came:
-            return position, []
-        first, last = came[0][0], came[-1][0]
+            return reached, []
         if query == Query():
-            return Position(last), [document for _, document in came]
-        return Position(last), self._matching(query, first, last)
+            return reached, [msgspec.Raw(inflated(body)) for _, body in bodies(self._connection, came)]
+        return reached, self._matching(query, came[0], came[-1])
 
-    def _after(self, sequence: int, limit: int) -> list[tuple[int, msgspec.Raw]]:
-        rows = self._connection.execute(
-            "SELECT seq, body FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (sequence, limit)
-        )
-        return [(row[0], msgspec.Raw(inflated(row[1]))) for row in rows]
+    def _ascending(self, low: int, high: int) -> Iterator[int]:
+        """Yield the sequence numbers of what is seen, oldest first, from one up to another, both included."""
+        if self._scope is not None:
+            return sequences(self._connection, self._scope, low, high + 1, oldest_first=True)
+        return (seq for (seq,) in self._connection.execute(_ASCENDING, (low, high)))
 
     def _matching(self, query: Query, first: int, last: int) -> list[msgspec.Raw]:
         """Return what matches from one sequence number to another, oldest first."""
@@ -190,36 +193,34 @@ class Ledger:
 
         Times are unix milliseconds, `until` exclusive. `group` and `uid` leave out others of the same name.
         """
+        if not self._sees(namespace):
+            return []
         most = objects.MOST if most is None else most
         place = (self._connection, kind, namespace, name)
         return list(objects.of_object(*place, group=group, uid=uid, since=since, until=until, most=most))
 
     def places(self, kind: str, name: str) -> list[str]:
         """Return where objects of this kind and name have been seen; the empty namespace for those of no namespace."""
-        return objects.namespaces_of(self._connection, kind, name)
+        return [each for each in objects.namespaces_of(self._connection, kind, name) if self._sees(each)]
 
     def recent_objects(self) -> list[tuple[str, str, str]]:
         """Return kind, namespace and name of what changed lately, for completion."""
-        return objects.recent_objects(self._connection)
+        return objects.recent_objects(self._connection, self._scope)
 
     def deliveries(
         self, *, state: DeliveryState | None = None, sink: str = "", before: int | None = None, limit: int
     ) -> list[Delivery]:
         """Return deliveries, newest first, with ids below `before`."""
-        return list_deliveries(self._connection, state=state, sink=sink, before=before, limit=limit)
+        wanted = (self._connection, self._scope)
+        return list_deliveries(*wanted, state=state, sink=sink, before=before, limit=limit)
 
     def delivery_counts(self) -> DeliveryCounts:
         """Return how many deliveries there are of each state."""
-        return delivery_counts(self._connection)
+        return delivery_counts(self._connection, self._scope)
 
     def hits(self, since: datetime) -> Hits:
         """Return how often each playbook found something since a moment."""
-        rows = self._connection.execute(
-            "SELECT body FROM findings WHERE seq >= ? ORDER BY seq DESC LIMIT ?",
-            (first_sequence_at(milliseconds(since)), _MOST_FINDINGS + 1),
-        )
-        playbooks = [read_finding_head(body).playbook for (body,) in rows]
-        return Hits(dict(Counter(playbooks[:_MOST_FINDINGS])), len(playbooks) <= _MOST_FINDINGS)
+        return hits(self._connection, first_sequence_at(milliseconds(since)), self._scope)
 
     def position(self) -> Position:
         """Return where to follow from, so that nothing is missed that is recorded from now on."""
@@ -240,15 +241,11 @@ class Ledger:
             self._index = opened(self._path)
         return self._index
 
-    def _next(self, column: str, after: str) -> str | None:
-        """Return what follows a value in an index: one step, however often each value is there."""
-        found = self._connection.execute(f"SELECT min({column}) FROM entries WHERE {column} > ?", (after,)).fetchone()[
-            0
-        ]
-        return None if found is None else str(found)
+    def _sees(self, namespace: str) -> bool:
+        return self._scope is None or namespace in self._scope
 
-    def _has(self, column: str, value: str) -> bool:
-        return (
-            self._connection.execute(f"SELECT 1 FROM entries WHERE {column} = ? LIMIT 1", (value,)).fetchone()
-            is not None
-        )
+    def _narrowed(self, query: Query) -> Scope | None:
+        """Return what a query is to be held to: nothing more where it names a namespace that is seen."""
+        if self._scope is None or not query.namespace:
+            return self._scope
+        return None if query.namespace in self._scope else NOTHING

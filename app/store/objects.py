@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Final
@@ -9,6 +11,8 @@ from typing import Final
 from app.core.change import Entry
 from app.core.identity import first_sequence_at
 from app.store.encoding import UNREADABLE, read_entry
+from app.store.scope import Scope, sequences
+from app.store.search.rows import bodies
 
 MOST: Final = 5_000
 """Entries that are read of one object: some hold megabytes, and nobody reads more of them than this."""
@@ -18,14 +22,18 @@ _MOST_KINDS: Final = 1000
 
 # Of the indexes that would do, that of the names leaves the fewest rows; the planner knows no statistics.
 _OF_OBJECT: Final = """
-    SELECT body FROM entries INDEXED BY entries_name
-    WHERE name = ? AND kind = ? AND namespace = ? AND seq >= ? AND seq < ? ORDER BY seq
+    SELECT seq FROM entries INDEXED BY entries_name
+    WHERE name = ? AND kind = ? AND namespace = ? AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?
 """
 _PLACES: Final = "SELECT DISTINCT namespace FROM entries INDEXED BY entries_name WHERE name = ? AND kind = ?"
 _NEXT_KIND: Final = "SELECT min(kind) FROM entries WHERE kind > ?"
 _SEEN: Final = """
     SELECT DISTINCT kind, namespace, name FROM (SELECT kind, namespace, name FROM entries ORDER BY seq DESC LIMIT ?)
-    WHERE name <> '' ORDER BY kind, name
+    WHERE name <> '' ORDER BY kind, name, namespace
+"""
+_SEEN_OF: Final = """
+    SELECT DISTINCT kind, namespace, name FROM entries NOT INDEXED
+    WHERE seq IN (SELECT value FROM json_each(?)) AND name <> '' ORDER BY kind, name, namespace
 """
 
 
@@ -48,10 +56,8 @@ def of_object(
     """
     low = 0 if since is None else first_sequence_at(since)
     high = (1 << 63) - 1 if until is None else first_sequence_at(until)
-    parameters = (name, kind, namespace, low, high)
-    (count,) = connection.execute(f"SELECT count(*) FROM ({_OF_OBJECT})", parameters).fetchone()
-    rows = connection.execute(f"{_OF_OBJECT} LIMIT -1 OFFSET ?", (*parameters, max(count - most, 0)))
-    for (body,) in rows:
+    newest = connection.execute(_OF_OBJECT, (name, kind, namespace, low, high, most)).fetchall()
+    for _, body in bodies(connection, (seq for (seq,) in reversed(newest))):
         try:
             entry = read_entry(body)
         except UNREADABLE:
@@ -78,6 +84,9 @@ def known_kinds(connection: sqlite3.Connection) -> list[str]:
     return kinds
 
 
-def recent_objects(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+def recent_objects(connection: sqlite3.Connection, scope: Scope | None = None) -> list[tuple[str, str, str]]:
     """Return kind, namespace and name of what changed lately, for completion."""
-    return connection.execute(_SEEN, (_RECENT,)).fetchall()
+    if scope is None:
+        return connection.execute(_SEEN, (_RECENT,)).fetchall()
+    newest = list(itertools.islice(sequences(connection, scope), _RECENT))
+    return connection.execute(_SEEN_OF, (json.dumps(newest),)).fetchall()

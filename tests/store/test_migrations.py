@@ -120,14 +120,14 @@ def plan(path: Path, query: Query, before: int | None = None) -> str:
 
 
 FILTERS = [
-    (Query(kind="Pod"), "SEARCH entries USING INDEX entries_kind (kind=?)"),
-    (Query(namespace="shop"), "SEARCH entries USING INDEX entries_namespace (namespace=?)"),
-    (Query(name="web"), "SEARCH entries USING INDEX entries_name (name=?)"),
-    (Query(username="alice"), "SEARCH entries USING INDEX entries_username (username=?)"),
-    (Query(since=1), "SEARCH entries USING INTEGER PRIMARY KEY (rowid>?)"),
-    (Query(until=1), "SEARCH entries USING INTEGER PRIMARY KEY (rowid<?)"),
-    (Query(kind="Pod", until=1), "SEARCH entries USING INDEX entries_kind (kind=? AND rowid<?)"),
-    (Query(), "SCAN entries"),
+    (Query(kind="Pod"), "SEARCH entries USING INDEX entries_kind (kind=? AND rowid>? AND rowid<?)"),
+    (Query(namespace="shop"), "SEARCH entries USING INDEX entries_namespace (namespace=? AND rowid>? AND rowid<?)"),
+    (Query(name="web"), "SEARCH entries USING INDEX entries_name (name=? AND rowid>? AND rowid<?)"),
+    (Query(username="alice"), "SEARCH entries USING INDEX entries_username (username=? AND rowid>? AND rowid<?)"),
+    (Query(since=1), "SEARCH entries USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    (Query(until=1), "SEARCH entries USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    (Query(kind="Pod", until=1), "SEARCH entries USING INDEX entries_kind (kind=? AND rowid>? AND rowid<?)"),
+    (Query(), "SEARCH entries USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
 ]
 
 
@@ -140,12 +140,15 @@ def test_every_filter_has_an_index_that_is_in_order_already(path: Path, query: Q
 @pytest.mark.parametrize("operation", ["CREATE", "DELETE", "CONNECT"])
 @pytest.mark.usefixtures("writer")
 def test_the_rarer_operations_have_an_index(path: Path, operation: str) -> None:
-    assert plan(path, Query(operation=operation)) == "SEARCH entries USING INDEX entries_operation (operation=?)"
+    assert (
+        plan(path, Query(operation=operation))
+        == "SEARCH entries USING INDEX entries_operation (operation=? AND rowid>? AND rowid<?)"
+    )
 
 
 @pytest.mark.usefixtures("writer")
 def test_a_page_begins_where_the_one_before_ended(path: Path) -> None:
-    expected = "SEARCH entries USING INDEX entries_kind (kind=? AND rowid<?)"
+    expected = "SEARCH entries USING INDEX entries_kind (kind=? AND rowid>? AND rowid<?)"
 
     assert plan(path, Query(kind="Pod"), before=EntryIds().next(1, 1)[0]) == expected
 
@@ -154,7 +157,7 @@ DUE = [
     (deliveries._CLAIM, ("slack", 1, 1), "SEARCH d USING INDEX deliveries_due (sink=? AND next_attempt_at<?)"),
     (deliveries._NEXT_DUE, ("slack",), "SEARCH deliveries USING INDEX deliveries_due (sink=?)"),
     (f"{deliveries._LIST} WHERE d.seq = ? ORDER BY d.id", (1,), "SEARCH d USING INDEX deliveries_finding (seq=?)"),
-    (f"{deliveries._LIST} WHERE d.state = ? ORDER BY d.id DESC LIMIT 1", ("dead",), "deliveries_state (state=?)"),
+    (deliveries._OF_PAIR, ("dead", "slack", 9, 1), "deliveries_state (state=? AND sink=? AND rowid<?)"),
 ]
 
 
@@ -168,7 +171,7 @@ def test_the_queue_is_read_by_index_and_without_sorting(
 
     assert expected in watched.plans[0]
     assert "SCAN" not in watched.plans[0]
-    if query in (deliveries._CLAIM, deliveries._NEXT_DUE):
+    if query in (deliveries._CLAIM, deliveries._NEXT_DUE, deliveries._OF_PAIR):
         assert "TEMP B-TREE" not in watched.plans[0]
 
 

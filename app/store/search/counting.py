@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from app.store.encoding import inflated
+from app.store.scope import WITHIN, Scope, first_kept
 from app.store.search.file import UnusableIndexError
 from app.store.search.histogram import Bucket, Spans
 from app.store.search.query import Query, bounds, predicate
@@ -22,15 +23,16 @@ _SECONDS: Final = 0.15
 _VERIFIED: Final = 3000
 """Entries that are read to be sure that they match, at most."""
 
-_OLDEST: Final = "SELECT coalesce(min(seq), 0) FROM entries"
 _FAILED: Final = b'"operation":"FAILED"'
 _ACTORS: Final = """
-    SELECT username, count(*), max(seq) FROM entries {index} WHERE seq >= ? AND seq < ? AND username <> ''
+    SELECT username, count(*), max(seq) FROM entries {index} WHERE seq >= ? AND seq < ? AND username <> '' AND {within}
     GROUP BY username
 """
 
 
-def histogram(journal: sqlite3.Connection, index: SearchIndex | None, query: Query, spans: Spans) -> list[Bucket]:
+def histogram(
+    journal: sqlite3.Connection, index: SearchIndex | None, query: Query, spans: Spans, scope: Scope | None
+) -> list[Bucket]:
     """Count the entries that match in each span; empty where there is no telling in a fraction of a second.
 
     Of a text that thousands of entries seem to have, those count that have its rarest runs of three characters.
@@ -39,30 +41,41 @@ def histogram(journal: sqlite3.Connection, index: SearchIndex | None, query: Que
     unread, counts = edges[0], [Count(0, 0)] * len(spans.starts)
     if index is not None and is_indexed(query.q):
         try:
-            counts = _counted(journal, index, query, spans, edges)
+            counts = _counted(journal, index, query, spans, edges, scope)
             unread = max(unread, index.newest + 1)
         except UnusableIndexError:
             pass
-    read = _read(query, spans, scanned(journal, query, unread, edges[-1]))
+    read = _read(query, spans, scanned(journal, query, unread, edges[-1], scope))
     if read is None:
         return []
     sums = zip(spans.starts, counts, read, strict=True)
     return [Bucket(at, one.total + two.total, one.failed + two.failed) for at, one, two in sums]
 
 
-def actors(journal: sqlite3.Connection, index: SearchIndex | None, since: int, until: int) -> list[ActorCount]:
+def actors(
+    journal: sqlite3.Connection, index: SearchIndex | None, since: int, until: int, scope: Scope | None
+) -> list[ActorCount]:
     """Count the entries of each user from one sequence number up to another, most first."""
-    (oldest,) = journal.execute(_OLDEST).fetchone()
-    unread, found = max(since, oldest), list[ActorCount]()
+    unread, found = max(since, first_kept(journal)), list[ActorCount]()
     if index is not None:
         try:
-            found = index.actors(unread, until)
+            found = index.actors(unread, until, scope)
             unread = max(unread, index.newest + 1)
         except UnusableIndexError:
             pass
-    how = "INDEXED BY entries_username" if index is None else "NOT INDEXED"
-    found += [ActorCount(*row) for row in journal.execute(_ACTORS.format(index=how), (unread, until))]
+    found += [ActorCount(*row) for row in _unindexed(journal, unread, until, scope, few=index is not None)]
     return sorted(_summed(found), key=lambda each: (-each.total, each.username))
+
+
+def _unindexed(
+    journal: sqlite3.Connection, since: int, until: int, scope: Scope | None, *, few: bool
+) -> Iterable[tuple[str, int, int]]:
+    if scope is not None:
+        sql = _ACTORS.format(index="INDEXED BY entries_namespace", within=WITHIN)
+        return journal.execute(sql, (since, until, scope.listed))
+    return journal.execute(
+        _ACTORS.format(index="NOT INDEXED" if few else "INDEXED BY entries_username", within="1"), (since, until)
+    )
 
 
 def _summed(found: Iterable[ActorCount]) -> list[ActorCount]:
@@ -75,22 +88,27 @@ def _summed(found: Iterable[ActorCount]) -> list[ActorCount]:
 
 def _edges(journal: sqlite3.Connection, query: Query, spans: Spans) -> list[int]:
     """Return the bounds of the spans, within what the query is about and the journal still has."""
-    (oldest,) = journal.execute(_OLDEST).fetchone()
+    oldest = first_kept(journal)
     since, until = bounds(query)
     edges = [max(edge, oldest, since) for edge in spans.edges]
     return edges if until is None else [min(edge, until) for edge in edges]
 
 
 def _counted(
-    journal: sqlite3.Connection, index: SearchIndex, query: Query, spans: Spans, edges: list[int]
+    journal: sqlite3.Connection,
+    index: SearchIndex,
+    query: Query,
+    spans: Spans,
+    edges: list[int],
+    scope: Scope | None,
 ) -> list[Count]:
     """Count by the index; few enough are read, where it may take too many for matching."""
     if query.q or query.path:
         until = min(edges[-1], index.newest + 1)
-        candidates = list(itertools.islice(index.sequences(query, edges[0], until), _VERIFIED + 1))
+        candidates = list(itertools.islice(index.sequences(query, edges[0], until, scope), _VERIFIED + 1))
         if len(candidates) <= _VERIFIED and (read := _read(query, spans, bodies(journal, candidates))) is not None:
             return read
-    return index.counts(query, edges)
+    return index.counts(query, edges, scope)
 
 
 def _read(query: Query, spans: Spans, rows: Iterable[Row]) -> list[Count] | None:
@@ -98,8 +116,7 @@ def _read(query: Query, spans: Spans, rows: Iterable[Row]) -> list[Count] | None
     matches, deadline = predicate(query), time.monotonic() + _SECONDS
     totals, failures = [0] * len(spans.starts), [0] * len(spans.starts)
     for seq, body in rows:
-        document = inflated(body)
-        if matches(document):
+        if body is not None and matches(document := inflated(body)):
             place = spans.place(seq)
             totals[place] += 1
             failures[place] += _FAILED in document

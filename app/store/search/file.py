@@ -16,7 +16,7 @@ FILE_NAME: Final = "search.db"
 PARTITION: Final = 1 << 16
 """Entries that share a full-text table. Forgetting drops whole tables: a row cannot be taken out without its text."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _PASSING: Final = frozenset(
     {
@@ -46,6 +46,9 @@ _SCHEMA: Final = """
         operation INTEGER NOT NULL, grp INTEGER NOT NULL, uid INTEGER NOT NULL,
         actor INTEGER NOT NULL, dry_run INTEGER NOT NULL, shape INTEGER NOT NULL
     );
+    CREATE INDEX facts_kind ON facts (namespace, kind);
+    CREATE INDEX facts_name ON facts (namespace, name);
+    CREATE INDEX facts_username ON facts (namespace, username);
 """
 _TEXTS: Final = (
     "CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5"
