@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote, unquote
 
 LOCAL: Final = "X-Kubewitness-Local"
 """Asks for what this process has recorded alone; a request between replicas has it, so that it is not passed on."""
@@ -20,21 +21,20 @@ INSTANCE: Final = "X-Kubewitness-Instance"
 POSITION: Final = "X-Kubewitness-Position"
 """Tells how far the ledger was read, where the answer is no JSON."""
 
-_NO_NAMESPACE: Final = "-"
-"""Stands for the objects of no namespace: no namespace can have this name."""
-
 _LONGEST_MISSING: Final = 1000
 
 
 def written_namespaces(namespaces: frozenset[str]) -> str:
-    """Return namespaces as a header has them; none make an empty one, which asks for nothing."""
-    return ",".join(sorted(each or _NO_NAMESPACE for each in namespaces))
+    """Return namespaces as a header has them: escaped as in a URL, with commas between them; none make an empty one.
+
+    The empty namespace, of objects of none, is an empty one between commas, and alone a comma.
+    """
+    return "," if namespaces == {""} else ",".join(quote(each, safe="") for each in sorted(namespaces))
 
 
 def read_namespaces(header: str) -> frozenset[str]:
-    """Return the namespaces of a header, where the empty one stands for objects of no namespace."""
-    named = (each.strip() for each in header.split(","))
-    return frozenset("" if each == _NO_NAMESPACE else each for each in named if each)
+    """Return the namespaces of a header."""
+    return frozenset(map(unquote, header.split(","))) if header else frozenset()
 
 
 def written_missing(missing: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from app.store.database import StoreError
 class RemoteError(StoreError):
     """A console does not answer, or not with what was asked for; the message is for people and holds no secret.
 
-    `status` is the HTTP status of the answer, 0 where there was none.
+    `status` is the HTTP status with which the console itself refused; 0 where nobody answered, or something between.
     """
 
     def __init__(self, message: str, status: int = 0) -> None:

@@ -17,6 +17,7 @@ from app.core.identity import first_sequence_at
 from app.core.kinds import canonical
 from app.core.moments import milliseconds, parse_moment, written
 from app.core.paths import compile_pattern
+from app.remote.ledger import MOST_ACTORS
 from app.store.reading import Reader
 from app.store.search.query import Query as LedgerQuery
 from app.store.search.reader import ActorCount
@@ -24,7 +25,6 @@ from app.web.ledgers import OpenedLedger
 from app.web.parameters import only_known
 
 _DAY: Final = 86_400_000
-_MOST_ACTORS: Final = 1000
 _UUID: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 Text = Annotated[str, Query(max_length=253)]
@@ -89,7 +89,8 @@ _ACTOR: Final = {
 }
 
 
-def _list_of(name: str, item: dict[str, Any], description: str) -> dict[int | str, dict[str, Any]]:
+def list_of(name: str, item: dict[str, Any], description: str) -> dict[int | str, dict[str, Any]]:
+    """Describe an answer that has a list of such items under a name, and how the request may fail."""
     schema = {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": item}}}
     return {200: {"description": description, "content": {"application/json": {"schema": schema}}}, **FAULTS}
 
@@ -103,6 +104,7 @@ _ENTRY_WITH_DELIVERIES: Final = {
             "properties": {
                 "findings": {"type": "array", "items": {"$ref": "#/components/schemas/Finding"}},
                 "deliveries": {"type": "array", "items": {"$ref": "#/components/schemas/Delivery"}},
+                "replica": {"type": "string", "description": "Who recorded it, where there are several replicas."},
             },
         },
     ]
@@ -129,7 +131,8 @@ def _read(read: Callable[[str], Any], text: str, name: str, takes: str) -> Any:
         raise HTTPException(400, f"{name} takes {takes}") from error
 
 
-def _moment(text: str | None, name: str) -> int | None:
+def read_moment(text: str | None, name: str) -> int | None:
+    """Read a time in unix milliseconds, None where there is none; raises HTTPException 400 for what is none."""
     if not text:
         return None
     takes = "how long ago (90m, 2h, 7d), a date (2026-01-31) or RFC 3339"
@@ -175,8 +178,8 @@ def entry_query(
         operation=_operation(operation),
         path=path,
         dry_run=None if dry_run is None else dry_run == "true",
-        since=_moment(since, "since"),
-        until=_moment(until, "until"),
+        since=read_moment(since, "since"),
+        until=read_moment(until, "until"),
         q=q,
         actor=actor or "",
         group=group,
@@ -184,7 +187,8 @@ def entry_query(
     )
 
 
-def _json(value: Any) -> Response:
+def as_json(value: Any) -> Response:
+    """Return an answer."""
     return Response(msgspec.json.encode(value), media_type="application/json")
 
 
@@ -195,6 +199,12 @@ def _actor(found: ActorCount) -> dict[str, Any]:
         "total": found.total,
         "last": written(found.newest // first_sequence_at(1)),
     }
+
+
+def _begun(ledger: Reader, query: LedgerQuery, beginning: str) -> list[msgspec.Raw]:
+    if query != LedgerQuery():
+        raise HTTPException(400, "id stands alone: leave out the other filters")
+    return list(_read(ledger.find, beginning, "id", "four or more digits that an id begins with"))
 
 
 def _period(ledger: Reader, query: LedgerQuery) -> tuple[int, int]:
@@ -216,39 +226,57 @@ def router() -> APIRouter:
         query: Annotated[LedgerQuery, Depends(entry_query)],
         limit: Limit = 50,
         cursor: Cursor = None,
+        beginning: Annotated[
+            str, Query(alias="id", max_length=36, description="Beginning of an id; alone, without other filters.")
+        ] = "",
     ) -> Response:
-        """List entries, newest first. A page may hold fewer than `limit` and still have a `next`."""
+        """List entries, newest first. A page may hold fewer than `limit` and still have a `next`.
+
+        Of those whose `id` begins so there are two at most: enough to see that it is not the beginning of one alone.
+        """
+        if beginning:
+            return as_json({"items": _begun(ledger, query, beginning), "next": None})
         page = ledger.search(query, limit=limit, before=decode_cursor(cursor))
-        return _json({"items": page.items, "next": None if page.next is None else encoded(page.next)})
+        return as_json({"items": page.items, "next": None if page.next is None else encoded(page.next)})
 
     @routes.get(
         "/histogram",
-        responses=_list_of("buckets", _COUNTS, "The buckets, oldest first; none where counting would take too long."),
+        responses=list_of("buckets", _COUNTS, "The buckets, oldest first; none where counting would take too long."),
         response_class=Response,
     )
     def histogram(
-        ledger: OpenedLedger, query: Annotated[LedgerQuery, Depends(entry_query)], buckets: Buckets = 60
+        ledger: OpenedLedger,
+        query: Annotated[LedgerQuery, Depends(entry_query)],
+        buckets: Buckets = 60,
+        begin: Annotated[Moment, Query(alias="from")] = None,
+        end: Annotated[Moment, Query(alias="to")] = None,
     ) -> Response:
         """Count entries over time: all that the filters find, or since the oldest entry, in round spans of equal width.
 
-        Of a text that thousands of entries seem to have, those are counted that have its rarest runs of three
-        characters.
+        `from` and `to` are the time that is divided, where it is another than that of the filters. Of a text that
+        thousands of entries seem to have, those are counted that have its rarest runs of three characters.
         """
         since, until = _period(ledger, query)
-        found = ledger.histogram(query, since, until, buckets)
-        return _json({"buckets": [{**msgspec.structs.asdict(each), "at": written(each.at)} for each in found]})
+        low, high = read_moment(begin, "from"), read_moment(end, "to")
+        found = ledger.histogram(query, since if low is None else low, until if high is None else high, buckets)
+        return as_json({"buckets": [{**msgspec.structs.asdict(each), "at": written(each.at)} for each in found]})
 
     @routes.get(
         "/actors",
-        responses=_list_of("items", _ACTOR, "Who made entries, the busiest first."),
+        responses=list_of("items", _ACTOR, "Who made entries, the busiest first."),
         response_class=Response,
     )
-    def actors(ledger: OpenedLedger, since: Moment = None, until: Moment = None) -> Response:
+    def actors(
+        ledger: OpenedLedger,
+        since: Moment = None,
+        until: Moment = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_ACTORS, description="How many at most.")] = 1000,
+    ) -> Response:
         """List who made entries in a period, which is the last day by default."""
-        end, begin = _moment(until, "until"), _moment(since, "since")
+        end, begin = read_moment(until, "until"), read_moment(since, "since")
         end = milliseconds(datetime.now(UTC)) + 1 if end is None else end
         found = ledger.actors(max(end - _DAY, 0) if begin is None else begin, end)
-        return _json({"items": [_actor(each) for each in found[:_MOST_ACTORS]]})
+        return as_json({"items": [_actor(each) for each in found[:limit]]})
 
     @routes.get("/entries/{entry_id}", responses=_ENTRY, response_class=Response)
     def entry(ledger: OpenedLedger, entry_id: EntryId) -> Response:
@@ -257,7 +285,8 @@ def router() -> APIRouter:
         found = _read(ledger.record, entry_id, "entry_id", takes)
         if found is None:
             raise HTTPException(404, "there is no such entry; it may have been forgotten by retention")
-        return _json(found.entry | {"findings": found.findings, "deliveries": found.deliveries})
+        replica = {"replica": found.replica} if found.replica else {}
+        return as_json(found.entry | {"findings": found.findings, "deliveries": found.deliveries} | replica)
 
     @routes.get("/deliveries", responses=_page_of("Delivery"), response_class=Response)
     def deliveries(
@@ -270,6 +299,6 @@ def router() -> APIRouter:
         """List deliveries, newest first."""
         before = decode_cursor(cursor)
         items = ledger.deliveries(state=state, sink=sink, before=before, limit=limit)
-        return _json({"items": items, "next": encoded(items[-1].id) if len(items) == limit else None})
+        return as_json({"items": items, "next": encoded(items[-1].id) if len(items) == limit else None})
 
     return routes

@@ -14,11 +14,13 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
 from app import __version__
+from app.remote.peers import Peers
 from app.store.database import StoreError
 from app.telemetry.metrics import Metrics
-from app.web import api, export, objects, parameters, probes, stream, undo
+from app.web import api, export, objects, parameters, probes, reading, replicas, stream, undo
 from app.web.health import Health
 from app.web.ledgers import Ledgers
+from app.web.telling import Telling
 from app.web.ui import pages
 from app.web.ui.installation import Installation
 from app.web.ui.routing import not_found
@@ -42,11 +44,16 @@ class Console(FastAPI):
 
 
 def console(
-    journal: Path, health: Health, metrics: Metrics, installation: Callable[[], Installation] = Installation
+    journal: Path,
+    health: Health,
+    metrics: Metrics,
+    installation: Callable[[], Installation] = Installation,
+    peers: Peers | None = None,
 ) -> Console:
     """Return the application. Its documentation is `/api/v1/openapi.json`: no page that would load from elsewhere.
 
     `installation` tells, each time somebody looks, what the status page shows of the configuration in effect.
+    `peers` are the other replicas, whose ledgers are shown with that of this process; they are the caller's to close.
     """
     app = Console(
         title="kubewitness",
@@ -58,9 +65,11 @@ def console(
     )
     app.add_exception_handler(RequestValidationError, parameters.refusal)
     app.include_router(probes.router(health, metrics))
-    app.state.ledgers = Ledgers(journal)
-    for each in (api, export, undo, objects):
+    app.state.ledgers = Ledgers(journal, peers)
+    app.add_middleware(Telling, ledgers=app.state.ledgers)
+    for each in (api, reading, replicas, export, undo, objects):
         app.include_router(each.router())
+    app.include_router(replicas.writing())
     app.include_router(stream.router(app.state.ledgers, health))
     app.include_router(pages.router(health, metrics, installation))
     app.add_exception_handler(404, not_found)

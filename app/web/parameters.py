@@ -43,8 +43,8 @@ def _offered(request: Request) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = nearest(name, known)
-    hint = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}" if known else "there are none"
+    near, are = nearest(name, known), "are" if len(known) != 1 else "is"
+    hint = f"did you mean {near}?" if near else f"there {are} {', '.join(sorted(known)) or 'none'}"
     return f"there is no parameter {name[:_LONGEST_NAME]!r}: {hint}"
 
 

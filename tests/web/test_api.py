@@ -156,9 +156,7 @@ async def test_an_unknown_entry_is_not_found(client: httpx.AsyncClient, entry_id
 MOMENT = "takes how long ago (90m, 2h, 7d), a date (2026-01-31) or RFC 3339"
 PATTERN = "path takes a field pattern, such as images, spec.replicas or containers[web].image"
 CURSOR = "cursor takes `next` of the page before"
-FILTERS_KNOWN = (
-    "actor, cursor, dry_run, group, kind, limit, name, namespace, operation, path, q, since, uid, until, user"
-)
+FILTERS_KNOWN = "actor, cursor, dry_run, group, id, kind, limit, name, namespace, operation, path, q, replica, since, uid, until, user"
 UNREADABLE = [
     ({"limit": "0"}, "limit takes a whole number from 1 to 500"),
     ({"limit": "501"}, "limit takes a whole number from 1 to 500"),
@@ -197,9 +195,9 @@ async def test_what_cannot_be_read_is_told_in_one_sentence(
     ("path", "message"),
     [
         ("/api/v1/deliveries?state=broken", "state takes pending, delivered, dead or withheld"),
-        ("/api/v1/deliveries?kind=Pod", "there is no parameter 'kind': there are cursor, limit, sink, state"),
+        ("/api/v1/deliveries?kind=Pod", "there is no parameter 'kind': there are cursor, limit, replica, sink, state"),
         ("/api/v1/entries/x", "entry_id takes the id of an entry, a UUID as `id` of a list shows it"),
-        ("/api/v1/entries/01910000-0000-7000-8000-000000000001?a", "there is no parameter 'a': there are none"),
+        ("/api/v1/entries/01910000-0000-7000-8000-000000000001?a", "there is no parameter 'a': there is replica"),
     ],
 )
 async def test_other_paths_refuse_in_the_same_way(client: httpx.AsyncClient, path: str, message: str) -> None:
