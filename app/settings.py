@@ -85,6 +85,21 @@ class CommonSettings(BaseSettings):
         None,
         description="Token that others than this machine must show to the console; comes before that of --secret.",
     )
+    console_users_file: Path | None = Field(
+        None,
+        description="Users who may sign in to the console, as lines of `htpasswd -B`; read anew when the file changes.",
+    )
+    console_kubernetes_auth: bool = Field(
+        False,
+        description="Let in users of the cluster by their tokens (TokenReview): each sees the namespaces in which they "
+        "may get entries.kubewitness.io (SubjectAccessReview).",
+    )
+    console_kubernetes_audience: str = Field(
+        "", description="Audience for which such tokens must be made; by default that of the API server."
+    )
+    console_requeue: bool = Field(
+        False, description="Whoever sees everything on the console may queue dead deliveries again; else it only shows."
+    )
 
     @property
     def retention_age(self) -> timedelta | None:

@@ -9,13 +9,15 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from starlette.types import ASGIApp
 
 from app.audit.fingerprint_key import fingerprint_key
+from app.bootstrap.entrance import Entrance, namespaces_in
 from app.bootstrap.process import Background, every
 from app.bootstrap.sinks import Employed
 from app.config.model import Config
@@ -31,9 +33,11 @@ from app.store.absent import give_up_absent
 from app.store.database import connect_reader
 from app.store.deliveries import CLOCK_STEP, DeliveryQueue, forget_memories, queue_state
 from app.store.journal import Journal, JournalObserver
+from app.store.ledger import Ledger
 from app.store.retention import Retention, forget, is_over, journal_size
 from app.store.search.indexer import Indexer
 from app.telemetry.metrics import Metrics
+from app.web.access import guarded
 from app.web.health import Check, Health
 from app.web.server import listen, listener, stop
 
@@ -87,6 +91,7 @@ class Backbone:
         )
         self.search = Indexer(self.journal.path)
         self.installation: Installation | None = None
+        self.entrance: Entrance | None = None
         self._on_config = on_config
         self._measured_sinks: set[str] = set()
         self.employed = Employed(self.config, self.metrics.sink_up)
@@ -108,6 +113,8 @@ class Backbone:
             self.installation = await Installation.open(self.settings)
         self._key = self._fingerprint_key()
         self.console_token = self._console_token()
+        self.entrance = Entrance(self.settings, self._key, self.console_token, self._namespaces)
+        await self.entrance.open()
         self.metrics.follow_journal(lambda: self.journal.pending, lambda: self.journal.pending_seconds)
 
     async def employ_sinks(self) -> None:
@@ -166,8 +173,7 @@ class Backbone:
         lost = await self.journal.close(flush)
         await asyncio.to_thread(self.search.close)
         await stop(self._console, self._console_task)
-        if self.installation is not None:
-            await self.installation.close()
+        await self._disconnect()
         logger.info("stopped", action="stop", entries_lost=lost)
         return 1 if lost else 0
 
@@ -191,9 +197,26 @@ class Backbone:
         try:
             yield
         except BaseException:
-            if self.installation is not None:
-                await self.installation.close()
+            await self._disconnect()
             raise
+
+    async def _disconnect(self) -> None:
+        """End the connections to the API server."""
+        if self.entrance is not None:
+            await self.entrance.close()
+        if self.installation is not None:
+            await self.installation.close()
+
+    def guarded(self, app: ASGIApp) -> ASGIApp:
+        """Return the console, shown to those whom the settings let in."""
+        if self.entrance is None:
+            raise RuntimeError("the backbone is not open")
+        return guarded(app, self.entrance.access)
+
+    def _namespaces(self) -> Sequence[str]:
+        """Return the namespaces of which something is in the ledger."""
+        with contextlib.closing(Ledger(self.journal.path)) as ledger:
+            return namespaces_in(ledger)
 
     def redactor(self, config: Config) -> Redactor:
         """Return the redactor that a configuration asks for."""

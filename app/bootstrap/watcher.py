@@ -11,7 +11,6 @@ from app.bootstrap.process import Stop
 from app.bootstrap.watching import Watching
 from app.config.model import Config
 from app.settings import WatchSettings
-from app.web.access import guarded
 from app.web.health import Health
 from app.web.light import LightConsole
 
@@ -63,11 +62,14 @@ class Watcher:
 
     def _console(self, health: Health) -> ASGIApp:
         def load() -> ASGIApp:
-            from app.web.console import console  # noqa: PLC0415  what nobody asks for need not be in memory
+            # What nobody asks for need not be in memory.
+            from app.bootstrap.facts import installation  # noqa: PLC0415
+            from app.web.console import console  # noqa: PLC0415
 
-            return console(self.backbone.journal.path, health, self.backbone.metrics)
+            backbone = self.backbone
+            return console(backbone.journal.path, health, backbone.metrics, lambda: installation(backbone))
 
-        return guarded(LightConsole(health, self.backbone.metrics, load), self.backbone.console_token)
+        return self.backbone.guarded(LightConsole(health, self.backbone.metrics, load))
 
 
 async def watch(settings: WatchSettings) -> int:

@@ -23,6 +23,11 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
         """Whether nothing is kept from them."""
         return self.namespaces is None
 
+    def narrowed(self, namespaces: frozenset[str]) -> Viewer:
+        """Return them as somebody who sees no more than these, and changes nothing."""
+        seen = namespaces if self.namespaces is None else self.namespaces & namespaces
+        return Viewer(name=self.name, namespaces=seen)
+
 
 ANYBODY: Final = Viewer()
 """Who asks from the machine itself."""

@@ -1,122 +1,217 @@
-"""Who may read the console: whoever is on this machine, and whoever shows its token."""
+"""Who may read the console: whoever is on this machine, and whoever proves who they are."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import ipaddress
-from collections.abc import Callable, Iterator
-from typing import Final
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
+import msgspec
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.viewer import Viewer
+from app.remote.headers import NAMESPACES, read_namespaces
+from app.web import refusals
+from app.web.identities import Known, Method, Offer, TooManyAttemptsError, UnavailableError
+from app.web.near import is_meant_for_loopback, is_near, peer_of
+from app.web.refusals import RefusalError
+from app.web.sessions import Session, Sessions
+from app.web.shown import TOKEN_HEADER, Shown, shown_in
+
+__all__ = ["OPEN", "TOKEN_HEADER", "Access", "Asker", "guarded"]
 
 OPEN: Final = frozenset({"/livez", "/readyz", "/metrics"})
 """What the kubelet and Prometheus ask for: states and counts, no entry of the ledger."""
 
-TOKEN_HEADER: Final = "x-kubewitness-token"
-"""Takes the token, too: the API server's service proxy keeps `Authorization` to itself, as that is for it."""
+CLUSTER: Final = "kubernetes"
+"""The method by which users of the cluster are known."""
 
-_RELAYED: Final = ("forwarded", "l5d-", "via", "x-b3-", "x-envoy-", "x-forwarded-", "x-real-ip", "x-request-id")
-"""Beginnings of the headers of proxies, those of service meshes included, which call from our own machine.
+_SIGN_IN: Final = ("/login", "/logout")
+_STATIC: Final = "/static/"
+"""Style sheet, script and icon, which say nothing of the cluster."""
 
-What they say is not believed; that they are there says that the peer is not who asks.
-"""
-
-_NEAR: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
-"""Peers on this machine. Not all of 127.0.0.0/8: Istio's sidecar passes on what comes from elsewhere as 127.0.0.6."""
-
-_FETCH: Final = "kubectl -n NAMESPACE get secret RELEASE -o jsonpath='{.data.console-token}' | base64 -d"
-_NEEDED: Final = (
-    f"the console needs its token: send `Authorization: Bearer TOKEN` or `X-Kubewitness-Token: TOKEN`; it is in the"
-    f" Secret of the installation ({_FETCH}); or ask from the machine itself, such as through kubectl port-forward"
-)
-_WRONG: Final = f"this is not the console's token; it is in the Secret of the installation ({_FETCH})"
-_NONE: Final = (
-    "the console answers only to its own machine, since it has no token: start it with --console-token-file, or with"
-    " --secret in a cluster; or ask from the machine itself, such as through kubectl port-forward"
-)
-_STRANGE_HOST: Final = (
-    "this request comes from the machine itself, but was meant for another host or passed a proxy: ask for"
-    " http://localhost and the port, or show the console's token"
-)
+_API: Final = "/api/"
+_READING: Final = ("GET", "HEAD")
+_OWN_SITE: Final = ("", "same-origin", "none")
+"""What browsers say of who asks, if it is a page of the console or a person (https://www.w3.org/TR/fetch-metadata/)."""
 
 
-def guarded(app: ASGIApp, token: Callable[[], str]) -> ASGIApp:
-    """Let pass what may be seen: `OPEN` to all, the rest to loopback and to whoever shows the token of the moment.
+class Asker(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks, what their forms are bound to, and whether they could sign out."""
 
-    Loopback is the peer of the connection, asked for by a loopback name: a web page in somebody's browser may have its
-    own name lead to 127.0.0.1, but it cannot choose the Host header. With a token every peer and every name will do.
-    Everybody else gets 401, or 403 where `token` gives an empty one, with a JSON `detail` that says what to do.
+    viewer: Viewer
+    bound_to: str
+    is_signed_in: bool = False
+
+
+class Access:
+    """Finds out who asks: by the place they ask from, a session, or what they show. Methods are tried in their order.
+
+    `may_requeue` is for the machine itself; methods say it of those whom they know.
     """
 
-    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, methods: Sequence[Method], sessions: Sessions, *, may_requeue: bool = False) -> None:
+        self.sessions = sessions
+        self._methods = tuple(methods)
+        self._local = Asker(viewer=Viewer(may_requeue=may_requeue), bound_to=f"process:{secrets.token_urlsafe(12)}")
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        """What is taken from who is to become known; nothing where only the machine itself is answered."""
+        return frozenset().union(*(each.offers for each in self._methods))
+
+    @property
+    def asks_cluster(self) -> bool:
+        """Whether tokens of the cluster are taken."""
+        return any(each.name == CLUSTER for each in self._methods)
+
+    async def asker(self, scope: Scope) -> Asker:
+        """Return who asks; raises RefusalError."""
+        headers = Headers(scope=scope)
+        if is_of_another_site(scope, headers):
+            raise RefusalError(403, refusals.OTHER_SITE)
+        if is_near(scope) and is_meant_for_loopback(headers):
+            return self._local
+        if not self.offers:
+            raise RefusalError(403, refusals.STRANGE_HOST if is_near(scope) else refusals.NONE)
+        try:
+            found = await self._of_session(scope, headers) or await self._of_shown(scope, headers)
+        except UnavailableError as error:
+            raise RefusalError(503, str(error)) from error
+        except TooManyAttemptsError as error:
+            raise RefusalError(429, refusals.TOO_MANY) from error
+        if found.viewer.namespaces == frozenset():
+            raise refusals.sees_nothing(found.viewer.name)
+        return found
+
+    async def identified(self, shown: Sequence[Shown], peer: str) -> tuple[str, Known] | None:
+        """Return which method knows whose credentials these are, and whose; raises as that does."""
+        for method in self._methods:
+            for each in shown:
+                known = await method.identified(each, peer)
+                if known is not None:
+                    return method.name, known
+        return None
+
+    async def resumed(self, session: Session, peer: str) -> Viewer | None:
+        """Return whose session it is, None where it does not count any more; raises as its method does."""
+        method = next((each for each in self._methods if each.name == session.method), None)
+        return None if method is None else await method.resumed(session.user, session.keepsake, peer)
+
+    async def _of_session(self, scope: Scope, headers: Headers) -> Asker | None:
+        """Return who has signed in. Through the API nothing is changed by a session: that takes a form of a page."""
+        if scope["path"].startswith(_API) and scope["method"] not in _READING:
+            return None
+        for session in self.sessions.of(headers):
+            viewer = await self.resumed(session, peer_of(scope))
+            if viewer is not None:
+                return Asker(viewer=viewer, bound_to=f"session:{session.id}", is_signed_in=True)
+        return None
+
+    async def _of_shown(self, scope: Scope, headers: Headers) -> Asker:
+        shown, is_browser = shown_in(headers), "sec-fetch-mode" in headers
+        found = await self.identified(shown, peer_of(scope))
+        if found is not None:
+            method, known = found
+            return Asker(viewer=known.viewer, bound_to=f"{method}:{known.viewer.name}:{known.keepsake}")
+        if any(name in headers for name in ("authorization", TOKEN_HEADER)):
+            raise refusals.wrong(self.offers, is_browser=is_browser)
+        raise refusals.needed(self.offers, is_near=is_near(scope), is_browser=is_browser)
+
+
+def is_of_another_site(scope: Scope, headers: Headers) -> bool:
+    """Say whether a page of another site has a browser ask, other than by a link to look at something."""
+    is_link = scope.get("method") in _READING and headers.get("sec-fetch-mode") == "navigate"
+    return headers.get("sec-fetch-site", "") not in _OWN_SITE and not is_link
+
+
+def guarded(app: ASGIApp, access: Access) -> ASGIApp:
+    """Let pass what may be seen: `OPEN` and the page to sign in to all, the rest to those whom `access` knows.
+
+    Loopback is the peer of the connection, asked for by a loopback name. The application is told in the state of the
+    request: `viewer`; `form_token`, which its forms must carry; `is_signed_in`; and `still`, which says whether it is
+    still so, for answers that take long. Everybody else gets 401, 403, 429 or 503 with a JSON `detail` that says what
+    to do, and who reads pages a page, or the one to sign in.
+    """
+    return _Guard(app, access)
+
+
+class _Guard:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+        self._sign_in: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or scope["path"] in OPEN:
-            refusal = None
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http" and (scope["path"] in _SIGN_IN or scope["path"].startswith(_STATIC)):
+            await self._pages()(scope, receive, send)
         else:
-            refusal = _refusal(scope, Headers(scope=scope), token)
-        await (refusal or app)(scope, receive, send)
+            await self._guarded(scope, receive, send)
 
-    return guard
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            asker = await self._access.asker(scope)
+        except RefusalError as refusal:
+            await self._answer(scope, refusal)(scope, receive, send)
+            return
+        told = {**scope, "state": {**scope.get("state", {}), **self._state(scope, asker)}}
+        await self._app(told, receive, _unstored(send) if scope["path"].startswith(_API) else send)
 
+    def _state(self, scope: Scope, asker: Asker) -> dict[str, Any]:
+        return {
+            "viewer": _narrowed(asker.viewer, Headers(scope=scope)),
+            "form_token": self._access.sessions.form_token(asker.bound_to),
+            "is_signed_in": asker.is_signed_in,
+            "still": self._still(scope, asker),
+        }
 
-def _refusal(scope: Scope, headers: Headers, token: Callable[[], str]) -> ASGIApp | None:
-    """Return the answer to who may not see this, None for who may."""
-    is_near = (scope.get("client") or ("",))[0] in _NEAR
-    if is_near and _is_meant_for_loopback(headers):
-        return None
-    expected, shown = token(), list(_shown(headers))
-    if not expected:
-        return _answer(403, _STRANGE_HOST if is_near else _NONE)
-    if any(_is_same(each, expected) for each in shown):
-        return None
-    if shown:
-        return _answer(401, _WRONG, 'Bearer error="invalid_token"')
-    return _answer(401, _STRANGE_HOST if is_near else _NEEDED, "Bearer")
+    def _still(self, scope: Scope, asker: Asker) -> Callable[[], Awaitable[bool]]:
+        async def still() -> bool:
+            try:
+                return await self._access.asker(scope) == asker
+            except RefusalError:
+                return False
 
+        return still
 
-def _shown(headers: Headers) -> Iterator[str]:
-    for value in headers.getlist("authorization"):
-        scheme, _, credentials = value.partition(" ")
-        if scheme.lower() == "bearer":
-            yield credentials.strip()
-    yield from headers.getlist(TOKEN_HEADER)
+    def _answer(self, scope: Scope, refusal: RefusalError) -> ASGIApp:
+        if scope["type"] == "http" and _reads_pages(scope):
+            from app.web.login import refused  # noqa: PLC0415  2 MB that only who reads pages needs
 
+            return refused(scope, refusal, self._access)
+        return JSONResponse({"detail": refusal.detail}, status_code=refusal.status, headers=refusal.headers)
 
-def _is_same(shown: str, expected: str) -> bool:
-    """Compare in a time that tells neither where two tokens differ nor how long the right one is."""
-    first, second = (hashlib.sha256(each.encode()).digest() for each in (shown, expected))
-    return hmac.compare_digest(first, second)
+    def _pages(self) -> ASGIApp:
+        if self._sign_in is None:
+            from app.web.login import SignIn  # noqa: PLC0415  as above
 
-
-def _is_meant_for_loopback(headers: Headers) -> bool:
-    """Say whether the request names this machine as its host, once, and no proxy has passed it on."""
-    hosts = headers.getlist("host")
-    return len(hosts) == 1 and _is_local(_name(hosts[0])) and not any(each.startswith(_RELAYED) for each in headers)
-
-
-def _name(host: str) -> str:
-    """Return the name or address of a Host header without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower().removesuffix(".")
+            self._sign_in = SignIn(self._access)
+        return self._sign_in
 
 
-def _is_local(name: str) -> bool:
-    # Browsers and resolvers keep all of localhost to the machine (RFC 6761, 6.3).
-    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
+def _reads_pages(scope: Scope) -> bool:
+    return not scope["path"].startswith(_API) and "text/html" in Headers(scope=scope).get("accept", "")
 
 
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return (mapped or parsed).is_loopback
+def _narrowed(viewer: Viewer, headers: Headers) -> Viewer:
+    """Return who asks, with no more than the namespaces that the request names, where it names any."""
+    for value in headers.getlist(NAMESPACES):
+        viewer = viewer.narrowed(read_namespaces(value))
+    return viewer
 
 
-def _answer(status: int, detail: str, challenge: str = "") -> ASGIApp:
-    headers = {"Cache-Control": "no-store", **({"WWW-Authenticate": challenge} if challenge else {})}
-    return JSONResponse({"detail": detail}, status_code=status, headers=headers)
+def _unstored(send: Send) -> Send:
+    """Return what sends answers that nobody keeps: the next one to ask may be somebody else."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start" and not any(
+            name.lower() == b"cache-control" for name, _ in message["headers"]
+        ):
+            message = {**message, "headers": [*message["headers"], (b"cache-control", b"no-store")]}
+        await send(message)
+
+    return sending

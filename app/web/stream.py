@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import closing
 from typing import Final
 
@@ -35,6 +35,9 @@ _AT_ONCE: Final = 200
 """Entries that are read together while the ledger is followed."""
 
 _LOOK_SECONDS: Final = 0.25
+_RIGHTS_ROUNDS: Final = 20
+"""Rounds after which it is asked whether who listens still may: a browser comes again, with what it may see then."""
+
 _SILENCE_ROUNDS: Final = 60
 """Rounds without an entry after which a comment says that the connection lives: proxies end silent ones."""
 
@@ -49,6 +52,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     view: str
     after: Position
     viewer: Viewer
+    still: Callable[[], Awaitable[bool]]
 
 
 class Stream:
@@ -73,9 +77,11 @@ class Stream:
             self.listeners -= 1
 
     async def _events(self, wish: Wish) -> AsyncGenerator[bytes, None]:
-        last, quiet = wish.after, 0
+        last, quiet, rounds = wish.after, 0, 0
         while not self._health.draining:
-            before = last
+            before, rounds = last, rounds + 1
+            if rounds % _RIGHTS_ROUNDS == 0 and not await wish.still():
+                return
             last, came = await asyncio.to_thread(_came, self._ledgers, wish, last)
             for entry in came:
                 yield _event(entry, wish.view)
@@ -111,7 +117,7 @@ async def _wish(request: Request) -> Wish:
     try:
         filters = understood(request.query_params, beside=("view", "after"))
         position = Position(sequence_of(after)) if after else await asyncio.to_thread(_newest, request)
-        return Wish(filters=filters, view=view, after=position, viewer=viewer_of(request))
+        return Wish(filters=filters, view=view, after=position, viewer=viewer_of(request), still=request.state.still)
     except FilterError as error:
         raise HTTPException(400, str(error)) from error
     except ValueError as error:

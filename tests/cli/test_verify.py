@@ -25,6 +25,7 @@ from tests.builders import make_record
 from tests.cli.commands import harmful, kubewitness
 from tests.kube.api_server import Answer, ApiServer, Exchange, document, failure, lost, serving
 from tests.kube.clients import client, write_kubeconfig
+from tests.web.doors import door
 from tests.web.ledgers import checks, console_of, write
 
 TOKEN = "T0ken-of_the-console"
@@ -77,7 +78,7 @@ async def consoles(*data: Path, health: Health | None = None, token: str = TOKEN
         for address, folder in zip(addresses, data, strict=True):
             sock = listen(address, port, "--console-port")
             port = sock.getsockname()[1]
-            server = listener(_from_afar(guarded(console_of(folder, health), lambda: TOKEN)))
+            server = listener(_from_afar(guarded(console_of(folder, health), door(lambda: TOKEN))))
             task = asyncio.create_task(server.serve([sock]))
             afterwards.push_async_callback(stop, server, task)
 

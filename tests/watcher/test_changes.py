@@ -24,6 +24,7 @@ from app.web.server import listen, listener, stop
 from tests.builders import START, make_record
 from tests.core.recorded_jobs import entry
 from tests.kube.api_server import Answer, Exchange, document, lost, serving
+from tests.web.doors import door
 from tests.web.ledgers import console_of, write
 
 NOW = datetime.fromtimestamp(START / 1000, UTC) + timedelta(days=30)
@@ -122,7 +123,7 @@ async def test_a_journal_that_cannot_be_read_is_said_to_be(tmp_path: Path, damag
 async def console(data: Path, token: str = "") -> AsyncIterator[str]:
     """The console of a server, on loopback; with a token, every client is another machine."""
     sock = listen("127.0.0.1", 0, "--console-port")
-    app = guarded(console_of(data), lambda: token)
+    app = guarded(console_of(data), door(lambda: token))
     server: uvicorn.Server = listener(_seen_from_afar(app) if token else app)
     serving_task = asyncio.create_task(server.serve([sock]))
     try:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import httpx
 
+from app.core.viewer import Viewer
 from app.store.database import FILE_NAME
 from app.store.journal import Journal, Record
 from app.telemetry.metrics import Metrics
 from app.web.console import Console, console
 from app.web.health import Check, Health
+from tests.web.doors import OWNER, as_viewer
 
 
 def checks(**states: Check) -> Health:
@@ -28,8 +30,10 @@ def console_of(data_dir: Path, health: Health | None = None, metrics: Metrics | 
     return console(data_dir / FILE_NAME, health or checks(), metrics or Metrics())
 
 
-def client_of(app: Console) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://x")
+def client_of(app: Console, viewer: Viewer = OWNER) -> httpx.AsyncClient:
+    """Ask a console as somebody whom its guard knows."""
+    transport = httpx.ASGITransport(app=as_viewer(app, viewer), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://x")
 
 
 async def write(data_dir: Path, *records: Record) -> None:

@@ -15,6 +15,7 @@ from app.web.health import Check, Health
 from app.web.light import LightConsole
 from tests.builders import make_record
 from tests.web.asgi import Message, Reply, post
+from tests.web.doors import as_viewer
 from tests.web.ledgers import checks, console_of, write
 
 DOWN = checks(watch=Check("unavailable", "the Jobs are being listed"))
@@ -80,7 +81,7 @@ async def test_the_whole_console_is_loaded_once_for_whatever_else_is_asked(tmp_p
     await write(tmp_path, make_record())
     loading = Loading(tmp_path)
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(loading.light), base_url="http://x") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(as_viewer(loading.light)), base_url="http://x") as client:
         replies = [await client.get(path) for path in ("/api/v1/entries", "/nothing", "/api/v1/entries")]
 
     assert [reply.status_code for reply in replies] == [200, 404, 200]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,16 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
         yield journal
 
 
-def wish(query: str = "", *, after: int = 0, view: str = "entry") -> Wish:
-    return Wish(
-        filters=understood(QueryParams(query)) if query else Filters(), view=view, after=Position(after), viewer=ANYBODY
-    )
+Still = Callable[[], Awaitable[bool]]
+
+
+async def always() -> bool:
+    return True
+
+
+def wish(query: str = "", *, after: int = 0, view: str = "entry", still: Still = always) -> Wish:
+    filters = understood(QueryParams(query)) if query else Filters()
+    return Wish(filters=filters, view=view, after=Position(after), viewer=ANYBODY, still=still)
 
 
 async def taken(events: AsyncIterator[bytes], count: int) -> list[dict[str, Any]]:

@@ -12,10 +12,12 @@ from fastapi import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from app.core import text as plain
 from app.core.cursors import encoded
 from app.core.delivery import DeliveryState
 from app.store.reading import Reader
 from app.web.api import decode_cursor
+from app.web.ledgers import viewer_of
 from app.web.ui import data, forms
 from app.web.ui.render import HEADERS, page
 
@@ -23,10 +25,14 @@ logger = structlog.get_logger(__name__)
 
 STATES: Final[tuple[DeliveryState, ...]] = get_args(DeliveryState)
 _LONGEST_NAME: Final = 253
+_MAY_NOT: Final = (
+    "Deliveries are queued again with kubewitness deliveries retry. Here that takes --console-requeue, or the right to"
+    " update deliveries.kubewitness.io in the whole cluster."
+)
 _ENTRY: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def page_of(request: Request, ledger: Reader, token: str) -> Response:
+def page_of(request: Request, ledger: Reader) -> Response:
     """Return the page; raises HTTPException 400 for a state or cursor that there is not."""
     parameters = request.query_params
     state, sink = _state(parameters.get("state", "")), parameters.get("sink", "")[:_LONGEST_NAME]
@@ -45,7 +51,7 @@ def page_of(request: Request, ledger: Reader, token: str) -> Response:
         sinks=[("", _address(state or "", ""))] + [(each, _address(state or "", each)) for each in counts.sinks],
         older="" if more is None else _address(state or "", sink, encoded(more)),
         queued=parameters.get("queued", ""),
-        token=token,
+        token=requeue_token(request),
     )
 
 
@@ -61,12 +67,25 @@ def _address(state: str, sink: str, cursor: str = "") -> str:
     return "deliveries?" + urlencode({name: text for name, text in wanted.items() if text})
 
 
-async def requeued(request: Request, token: str) -> Response:
-    """Queue the chosen dead deliveries again, and go back to the page where the button was."""
-    fields = await forms.read(request, token)
+def requeue_token(request: Request) -> str:
+    """Return what the buttons that queue again carry; empty for who may not press them, and gets none."""
+    viewer = viewer_of(request)
+    return forms.token_of(request) if viewer.may_requeue and viewer.sees_all else ""
+
+
+async def requeued(request: Request) -> Response:
+    """Queue the chosen dead deliveries again, and go back to the page where the button was.
+
+    Raises HTTPException 403 for who may not.
+    """
+    if not requeue_token(request):
+        raise HTTPException(403, _MAY_NOT)
+    fields = await forms.read(request, requeue_token(request))
     ids, sink = _chosen(fields)
     count = await asyncio.to_thread(data.queue_again, request.app.state.ledgers.journal, ids, sink)
-    logger.info("deliveries requeued", action="retry", deliveries=count, sink=sink)
+    logger.info(
+        "deliveries requeued", action="retry", deliveries=count, sink=sink, user=plain.one_line(viewer_of(request).name)
+    )
     return RedirectResponse(_back(fields, count), status_code=303, headers=HEADERS)
 
 

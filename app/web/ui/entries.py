@@ -15,7 +15,7 @@ from app.core.change import Entry
 from app.core.finding import Block, DiffBlock, FileBlock, Finding, JsonBlock, TableBlock
 from app.core.undo import Undo
 from app.store.reading import Reader
-from app.web.ui import data, sides, unified, words
+from app.web.ui import data, deliveries, sides, unified, words
 from app.web.ui.render import page
 
 _DOCUMENT_LINES = 3000
@@ -34,7 +34,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     more: int = 0
 
 
-def page_of(request: Request, ledger: Reader, entry_id: str, token: str) -> Response:
+def page_of(request: Request, ledger: Reader, entry_id: str) -> Response:
     """Return the page; raises HTTPException 404 for an entry that there is not."""
     told = _told(ledger, entry_id)
     entry = told.entry
@@ -54,7 +54,7 @@ def page_of(request: Request, ledger: Reader, entry_id: str, token: str) -> Resp
         evidence=list(_evidence(told.findings)),
         undo=told.undo,
         is_undoable=isinstance(told.undo, Undo),
-        token=token,
+        token=deliveries.requeue_token(request),
         queued=request.query_params.get("queued", ""),
     )
 

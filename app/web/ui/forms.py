@@ -1,29 +1,35 @@
-"""The one writing action's form: read by hand, and only from a page of this process."""
+"""Forms: read by hand, and only from a page that the same person was given."""
 
 from __future__ import annotations
 
-import hmac
 from typing import Final
 from urllib.parse import parse_qs
 
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from app.web.identities import is_same
 
 _LARGEST: Final = 16 * 1024
 _FORM: Final = "application/x-www-form-urlencoded"
 _STALE: Final = "This page is older than the server, or not its own. Go back, load it again, and try once more."
 
 
+def token_of(request: Request) -> str:
+    """Return what the forms of this person's pages carry; empty where nobody has found out who that is."""
+    return str(request.scope.get("state", {}).get("form_token", ""))
+
+
 async def read(request: Request, token: str) -> dict[str, str]:
     """Return the fields of a form; raises HTTPException 403 where another site sent it, or nobody knows who.
 
-    The token is one of the process, not of a person: whoever can read it on a page may do what it allows. Browsers say
-    beside it which site asks (https://www.w3.org/TR/fetch-metadata/), also through proxies.
+    `token` is what its field of that name must hold. Browsers say beside it which site asks, also through proxies
+    (https://www.w3.org/TR/fetch-metadata/).
     """
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise HTTPException(403, "Another site asked for this.")
     fields = _fields(request, await _body(request))
-    if not hmac.compare_digest(fields.get("token", "").encode(), token.encode()):
+    if not token or not is_same(fields.get("token", ""), token):
         raise HTTPException(403, _STALE)
     return fields
 

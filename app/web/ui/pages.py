@@ -1,6 +1,5 @@
 """The pages of the console, read-only but for queueing dead deliveries again."""
 
-import secrets
 from collections.abc import Callable
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from app.store.reading import Reader
 from app.telemetry.metrics import Metrics
 from app.web.health import Health
 from app.web.ledgers import OpenedLedger
+from app.web.rights import only_who_sees_all
 from app.web.ui import actors, deliveries, entries, objects, static, status, timeline
 from app.web.ui.installation import Installation
 from app.web.ui.routing import PageRoute
@@ -18,7 +18,6 @@ from app.web.ui.routing import PageRoute
 
 def router(health: Health, metrics: Metrics, installation: Callable[[], Installation] = Installation) -> APIRouter:
     """Return the routes; each request reads the ledger on its own connection, in a worker thread."""
-    token = secrets.token_urlsafe(32)
     opened_ledger = Annotated[Reader, Depends(_counted)]
     routes = APIRouter(include_in_schema=False, route_class=PageRoute, default_response_class=Response)
 
@@ -36,7 +35,7 @@ def router(health: Health, metrics: Metrics, installation: Callable[[], Installa
 
     @routes.get("/entries/{entry_id}")
     def entry_page(request: Request, ledger: opened_ledger, entry_id: str) -> Response:
-        return entries.page_of(request, ledger, entry_id, token)
+        return entries.page_of(request, ledger, entry_id)
 
     @routes.get("/objects/{identity:path}")
     def object_page(request: Request, ledger: opened_ledger) -> Response:
@@ -46,15 +45,15 @@ def router(health: Health, metrics: Metrics, installation: Callable[[], Installa
     def actors_page(request: Request, ledger: opened_ledger) -> Response:
         return actors.page_of(request, ledger)
 
-    @routes.get("/deliveries")
+    @routes.get("/deliveries", dependencies=[Depends(only_who_sees_all)])
     def deliveries_page(request: Request, ledger: opened_ledger) -> Response:
-        return deliveries.page_of(request, ledger, token)
+        return deliveries.page_of(request, ledger)
 
     @routes.post("/deliveries/requeue")
     async def requeue(request: Request) -> Response:
-        return await deliveries.requeued(request, token)
+        return await deliveries.requeued(request)
 
-    @routes.get("/status")
+    @routes.get("/status", dependencies=[Depends(only_who_sees_all)])
     def status_page(request: Request, ledger: opened_ledger) -> Response:
         return status.page_of(request, ledger, health, metrics, installation())
 

@@ -38,6 +38,10 @@ HEADERS: Final = {
 }
 
 
+_KNOWN: Final = (("dead", 0), ("viewer", None), ("is_signed_in", False), ("form_token", ""))
+"""What the state of a request says of who asks, and what it is where nobody has found out."""
+
+
 @functools.cache
 def environment() -> Environment:
     """Return the templates, read at the first page: who never looks at one pays nothing for them."""
@@ -64,10 +68,11 @@ def _second(moment: str) -> str:
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """Return a page. Its `root` leads to the first page, so that all may be reached below any path.
 
-    `dead` is how many deliveries were given up, which every page says.
+    `dead` is how many deliveries were given up, which every page says, and `viewer` who looks at it, None on those for
+    whoever is not known yet.
     """
-    dead = getattr(request.state, "dead", 0)
-    text = environment().get_template(template).render(root=root(request), dead=dead, **context)
+    known = {name: request.scope.get("state", {}).get(name, default) for name, default in _KNOWN}
+    text = environment().get_template(template).render(root=root(request), **known, **context)
     return HTMLResponse(text, status_code=status, headers=HEADERS)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import structlog
-from fastapi import HTTPException
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import Request
@@ -19,7 +18,8 @@ from app.web.ui.render import page
 
 logger = structlog.get_logger(__name__)
 
-_TITLES: Final = {400: "This cannot be asked", 403: "This was not done", 404: "There is nothing here"}
+_FORBIDDEN: Final = 403
+_TITLES: Final = {400: "This cannot be asked", _FORBIDDEN: "This was not done", 404: "There is nothing here"}
 
 
 class PageRoute(APIRoute):
@@ -32,7 +32,7 @@ class PageRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 return await answer(request)
-            except HTTPException as error:
+            except StarletteHTTPException as error:
                 return problem(request, error.status_code, str(error.detail))
             except (StoreError, sqlite3.Error) as error:
                 logger.error("ledger cannot be read", action="read", error=str(error))  # noqa: TRY400  no bug to trace
@@ -52,4 +52,6 @@ async def not_found(request: Request, error: Exception) -> Response:
 def problem(request: Request, status: int, sentence: str) -> Response:
     """Return the page that says what is wrong."""
     title = _TITLES.get(status, "This does not work at the moment")
+    if status == _FORBIDDEN and request.method in ("GET", "HEAD"):
+        title = "You may not see this"
     return page(request, "problem.html", status=status, title=title, sentence=sentence, section="")
