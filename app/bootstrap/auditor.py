@@ -22,7 +22,6 @@ from app.core.review import Change
 from app.settings import Settings
 from app.store.kinds import custom_kinds
 from app.telemetry.metrics import Metrics
-from app.web.access import guarded
 from app.web.admission import AdmissionEndpoint, admission_app
 from app.web.console import console
 from app.web.health import Health
@@ -158,7 +157,7 @@ class Auditor:
         )
 
     def _console(self, health: Health) -> ASGIApp:
-        return guarded(console(self.backbone.journal.path, health, self.metrics), self.backbone.console_token)
+        return self.backbone.guarded(console(self.backbone.journal.path, health, self.metrics))
 
 
 def _watching(backbone: Backbone, namespaces: Namespaces) -> Watching:
