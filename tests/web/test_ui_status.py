@@ -48,7 +48,7 @@ async def test_playbooks_are_shown_with_how_often_they_found_something_lately(tm
 
     page = await status(tmp_path, FACTS)
 
-    assert "images on_deployment_update resource_babysitter the default sinks 1" in " ".join(page.text.split())
+    assert "images on_deployment_update resource_babysitter nobody: the ledger keeps it 1" in " ".join(page.text.split())
 
 
 async def test_a_sink_is_shown_with_its_trouble_and_its_queue(tmp_path: Path) -> None:

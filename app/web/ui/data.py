@@ -31,6 +31,7 @@ _MOST_LATER: Final = 1000
 _AT_ONCE: Final = 200
 """Entries that are read together while the ledger is followed."""
 
+_LATELY: Final = 20
 _MOST_ACTORS: Final = 200
 _MOST_KNOWN: Final = 300
 _MOST_FINDINGS: Final = 20_000
@@ -197,6 +198,17 @@ def deliveries(
     """Return a page of deliveries, newest first, and the id to continue below."""
     items = ledger.deliveries(state=state, sink=sink, before=before, limit=PAGE)
     return items, items[-1].id if len(items) == PAGE else None
+
+
+def last_error(ledger: Reader, sink: str) -> str:
+    """Return what a sink said to the newest delivery that waits or was given up; empty where it took all."""
+    found = [
+        each
+        for state in ("pending", "dead")
+        for each in ledger.deliveries(state=state, sink=sink, limit=_LATELY)
+        if each.last_error
+    ]
+    return max(found, key=lambda each: each.updated_at).last_error if found else ""
 
 
 def queue_again(journal: Path, ids: Sequence[int], sink: str) -> int:

@@ -15,10 +15,11 @@ from app.core.moments import milliseconds, written
 from app.store.reading import Reader
 from app.telemetry.metrics import Metrics
 from app.web.health import Health
-from app.web.ui import data
+from app.web.ui import data, words
 from app.web.ui.installation import Installation, PlaybookFacts, SinkFacts
 from app.web.ui.render import page
 
+_LONGEST_LINE: Final = 1000
 _DAY: Final = timedelta(days=1)
 _TITLES: Final = {
     "ok": "Everything works",
@@ -29,9 +30,12 @@ _UNITS: Final = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 class SinkLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A sink with what is measured of it."""
+    """A sink with what is measured of it. `health` is `failing` while something waits that it has refused."""
 
     facts: SinkFacts
+    health: str
+    error: str
+    oldest: str
     delivered: int
     failed: int
     pending: int
@@ -60,14 +64,17 @@ def page_of(request: Request, ledger: Reader, health: Health, metrics: Metrics, 
         state=report["status"],
         checks=[(name, each["state"], each.get("message", "")) for name, each in report["checks"].items()],
         installation=installation,
-        sinks=_sinks(installation, measured, counts.sinks),
+        configuration=plain.lines(installation.configuration, _LONGEST_LINE),
+        sinks=_sinks(installation, _Sinks(measured, ledger), counts.sinks),
         playbooks=_playbooks(installation, hits.playbooks),
         all_counted=hits.is_all,
         span=data.span(ledger),
         size=_bytes(measured.value("kubewitness_journal_size_bytes")),
         pending_entries=int(measured.value("kubewitness_journal_pending_entries")),
         reviews=_reviews(measured),
-        expiry=_moment(measured.value("kubewitness_certificate_expiry_timestamp_seconds")),
+        behind=int(measured.value("kubewitness_search_behind_entries")),
+        expiry=_moment(expiry := measured.value("kubewitness_certificate_expiry_timestamp_seconds")),
+        expires_in=words.duration(expiry - datetime.now(UTC).timestamp()),
     )
 
 
@@ -93,35 +100,61 @@ def _reviews(measured: _Measured) -> list[tuple[str, int]]:
     return [(result, int(measured.value(name, result=result))) for result in measured.labels(name, "result")]
 
 
-def _sinks(installation: Installation, measured: _Measured, told: Iterable[str]) -> list[SinkLine]:
+def _sinks(installation: Installation, sinks: _Sinks, told: Iterable[str]) -> list[SinkLine]:
     """Return the sinks in the order of the file; then those that only the measures or the ledger know."""
-    facts = {each.name: each for each in installation.sinks}
-    for name in measured.labels("kubewitness_sink_up", "sink"):
-        is_up = measured.value("kubewitness_sink_up", sink=name) > 0
-        facts.setdefault(name, SinkFacts(name=name, state="up" if is_up else "missing"))
-    return [_sink(each, measured) for each in facts.values()] + [
-        _sink(SinkFacts(name=name, state="left out", reason="not in the configuration any more"), measured)
+    declared = {each.name: each for each in installation.sinks}
+    facts = declared | {name: each for name, each in sinks.measured_alone().items() if name not in declared}
+    gone = (
+        SinkFacts(name=name, state="left out", reason="not in the configuration any more")
         for name in told
         if name not in facts
-    ]
-
-
-def _sink(facts: SinkFacts, measured: _Measured) -> SinkLine:
-    attempts = "kubewitness_deliveries_total"
-    delivered = measured.value(attempts, sink=facts.name, outcome="delivered")
-    return SinkLine(
-        facts=facts,
-        delivered=int(delivered),
-        failed=int(measured.value(attempts, sink=facts.name) - delivered),
-        pending=int(measured.value("kubewitness_deliveries_pending", sink=facts.name)),
-        dead=int(measured.value("kubewitness_deliveries_dead", sink=facts.name)),
     )
+    return [sinks.line(each) for each in (*facts.values(), *gone)]
+
+
+class _Sinks:
+    """What is measured of sinks, and what they said."""
+
+    def __init__(self, measured: _Measured, ledger: Reader) -> None:
+        self._measured = measured
+        self._ledger = ledger
+
+    def measured_alone(self) -> dict[str, SinkFacts]:
+        """Return what the measures alone say of each sink."""
+        up = "kubewitness_sink_up"
+        names = self._measured.labels(up, "sink")
+        return {
+            name: SinkFacts(name=name, state="up" if self._measured.value(up, sink=name) > 0 else "missing")
+            for name in names
+        }
+
+    def line(self, facts: SinkFacts) -> SinkLine:
+        """Return a sink with what is measured of it."""
+        attempts = "kubewitness_deliveries_total"
+        delivered = self._measured.value(attempts, sink=facts.name, outcome="delivered")
+        pending = int(self._measured.value("kubewitness_deliveries_pending", sink=facts.name))
+        dead = int(self._measured.value("kubewitness_deliveries_dead", sink=facts.name))
+        error = data.last_error(self._ledger, facts.name) if pending or dead else ""
+        return SinkLine(
+            facts=facts,
+            health="failing" if facts.state == "up" and pending and error else facts.state,
+            error=error,
+            oldest=words.duration(self._measured.value("kubewitness_deliveries_oldest_age_seconds", sink=facts.name)),
+            delivered=int(delivered),
+            failed=int(self._measured.value(attempts, sink=facts.name) - delivered),
+            pending=pending,
+            dead=dead,
+        )
 
 
 def _playbooks(installation: Installation, hits: dict[str, int]) -> list[PlaybookLine]:
     named = [PlaybookLine(each, hits.get(each.name, 0)) for each in installation.playbooks]
     known = {each.name for each in installation.playbooks}
-    others = [PlaybookLine(PlaybookFacts(name=name), count) for name, count in hits.items() if name not in known]
+    others = [
+        PlaybookLine(PlaybookFacts(name=name, is_configured=False), count)
+        for name, count in hits.items()
+        if name not in known
+    ]
     return named + others
 
 

@@ -146,9 +146,14 @@ def object_page(resource: Resource) -> str:
 def age(moment: str, now: datetime | None = None) -> str:
     """Return how long ago an RFC 3339 time was, as kubectl does: 45s, 12m, 3h, 8d; empty for what is no time."""
     try:
-        seconds = max(0, int(((now or datetime.now(UTC)) - datetime.fromisoformat(moment)).total_seconds()))
+        return duration(((now or datetime.now(UTC)) - datetime.fromisoformat(moment)).total_seconds())
     except (ValueError, TypeError):
         return ""
+
+
+def duration(length: float) -> str:
+    """Return a time in seconds as kubectl does: 45s, 12m, 3h, 8d."""
+    seconds = max(0, int(length))
     for limit, unit, letter in ((120, 1, "s"), (7200, 60, "m"), (172800, 3600, "h")):
         if seconds < limit:
             return f"{seconds // unit}{letter}"
