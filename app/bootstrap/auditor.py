@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from app.audit.recorder import Recorder, Rules
 from app.bootstrap.backbone import Backbone, address
 from app.bootstrap.certificates import AdmissionCertificate, FileCertificate
+from app.bootstrap.facts import installation
 from app.bootstrap.namespaces import Namespaces
 from app.bootstrap.process import Stop, calm_the_collector
 from app.config.model import Config
@@ -157,7 +158,9 @@ class Auditor:
         )
 
     def _console(self, health: Health) -> ASGIApp:
-        return self.backbone.guarded(console(self.backbone.journal.path, health, self.metrics))
+        backbone = self.backbone
+        app = console(backbone.journal.path, health, self.metrics, lambda: installation(backbone))
+        return backbone.guarded(app)
 
 
 def _watching(backbone: Backbone, namespaces: Namespaces) -> Watching:

@@ -41,6 +41,11 @@ class Employed:
         """The names of all that the configuration declares, of the missing ones too."""
         return {*self._built.sinks, *self._built.failures, *(sink.name for sink in self._config.left_out)}
 
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Why sinks cannot be made, by name."""
+        return self._built.failures
+
     async def make(self, config: Config) -> Built:
         """Make the sinks of a configuration; those whose options stay the same are taken again.
 
