@@ -10,12 +10,13 @@ SinkState = Literal["up", "missing", "left out"]
 
 
 class PlaybookFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A playbook of the configuration in effect."""
+    """A playbook of the configuration in effect, or one that is only known for what it found (`is_configured`)."""
 
     name: str
     triggers: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     sinks: tuple[str, ...] = ()
+    is_configured: bool = True
 
 
 class SinkFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,8 @@ class SinkFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """What a process tells of itself: its file and since when that is in effect (RFC 3339), playbooks and sinks.
 
+    `configuration` is YAML, without what is secret.
+
     Empty where nobody tells; then the page says only what is measured.
     """
 
@@ -38,5 +41,6 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     loaded_at: str = ""
     refused: str = ""
     records: str = ""
+    configuration: str = ""
     playbooks: tuple[PlaybookFacts, ...] = ()
     sinks: tuple[SinkFacts, ...] = ()
