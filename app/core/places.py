@@ -18,6 +18,9 @@ from app.core.paths import Item, Path, Segment
 _SET: Final = "finalizers"
 """The list whose elements are their own keys."""
 
+_NAME: Final = ("name",)
+"""What tells elements apart where nothing else does; of these keys, the only one that is never a number."""
+
 _MOST_NAMES: Final = max(map(len, MERGE_KEYS.values()))
 _PAD: Final = "\0"
 """Begins the name of what stands for an element of a list of which nothing was recorded."""
@@ -81,7 +84,7 @@ def keys_of(field: str, items: Iterable[Any]) -> list[str] | None:
     elements = list(items)
     if field == _SET and elements and all(type(each) is str for each in elements):
         return elements if len(set(elements)) == len(elements) else None
-    for names in (*MERGE_KEYS.get(field, ()), ("name",)):
+    for names in _key_names(field):
         keys = [key for each in elements if (key := _key(each, names)) is not None]
         if elements and len(keys) == len(elements) == len(set(keys)):
             return keys
@@ -153,6 +156,10 @@ def _index(items: list[Any], segment: Segment, field: str) -> int | None:
         key, index = segment, int(segment) if segment.isascii() and segment.isdigit() else len(items)
     if key is None:
         return index if index < len(items) else None
+    keys = keys_of(field, items)
+    if keys is not None and key in keys:
+        return keys.index(key)
+    # Some elements may not have the field by which others are told apart, as one that nothing is known of.
     if index < len(items) and _answers(items[index], key, field):
         return index
     found = (place for place, each in enumerate(items) if _answers(each, key, field))
@@ -163,11 +170,19 @@ def _answers(element: Any, key: str, field: str) -> bool:
     value = _value(element)
     if type(value) is str:
         return value == key
-    return any(_key(value, names) == key for names in (*MERGE_KEYS.get(field, ()), ("name",)))
+    return any(_key(value, names) == key for names in _key_names(field))
+
+
+def _key_names(field: str) -> tuple[tuple[str, ...], ...]:
+    """Return the fields that may tell the elements of a list apart, the first that do."""
+    return (*MERGE_KEYS.get(field, ()), _NAME)
 
 
 def _key(element: Any, names: tuple[str, ...]) -> str | None:
-    if type(element) is not dict or type(_value(element.get(names[0]))) not in (str, int):
+    if type(element) is not dict:
+        return None
+    first = type(_value(element.get(names[0])))
+    if first is not str and (first is not int or names == _NAME):
         return None
     values = (_value(element.get(name)) for name in names)
     return "/".join(str(value) for value in values if type(value) in (str, int))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from app.core.change import Entry
+from app.core.change import Entry, Resource
 from app.core.edits import edits
 from app.core.paths import parse, render
 from app.core.places import leaves
@@ -64,11 +64,20 @@ def _never(entry: Entry) -> Refusal | None:
         return _refused("truncated", "The review was too large to be read whole: what it changed is not known.")
     if not entry.resource.name or not entry.resource.resource:
         return _refused("unreadable", "The name of the object was not recorded.")
+    if not _is_one_place(entry.resource):
+        return _refused("unreadable", "No object of Kubernetes can have the name that was recorded.")
     if subresource == "ephemeralcontainers":
         return _refused("subresource", "Kubernetes never takes an ephemeral container out of a Pod again.")
     if subresource and (operation != "UPDATE" or subresource not in _PATCHED):
         return _refused("subresource", f"A {operation} of {entry.resource.resource}/{subresource} cannot be undone.")
     return None
+
+
+def _is_one_place(resource: Resource) -> bool:
+    """Say whether each name is one step of a path, as of every stored object: others would lead to another object."""
+    # So does an API server: IsValidPathSegmentName of k8s.io/apimachinery.
+    names = (resource.group, resource.version, resource.resource, resource.namespace, resource.name)
+    return not any(name in (".", "..") or "/" in name or "%" in name for name in names)
 
 
 def _refused(reason: Reason, text: str, path: str = "") -> Refusal:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from app.core.change import Actor, Entry, User
 from app.core.history import as_recorded
 from app.core.identity import EntryIds
+from app.core.paths import Path
+from app.core.places import find, identical
 from tests.builders import START, entry_of, make_review
 
 Document = dict[str, Any]
@@ -65,6 +67,15 @@ def life_of(states: Sequence[Document | None], first: int = 0) -> list[Entry]:
 
 def _recorded(document: Document | None) -> Document | None:
     return None if document is None else as_recorded(document)
+
+
+def introduced(states: list[Document], path: Path, value: Any) -> int:
+    """Return since which state a field has had the value that it has in the last one."""
+    documents = [as_recorded(each) for each in states]
+    number = len(documents)
+    while number and identical(find(documents[number - 1], path), value):
+        number -= 1
+    return number
 
 
 _words = st.sampled_from(["a", "b", "c", "web", "side.car", "x/y", "0", "1"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,11 +9,11 @@ from hypothesis import strategies as st
 from app.core.blame import Blame, blame
 from app.core.change import Entry
 from app.core.history import as_recorded
-from app.core.paths import Item, Path, render
-from app.core.places import find, identical, leaves
+from app.core.paths import Item, render
+from app.core.places import leaves
 from app.core.redact import Redactor
 from tests.builders import KEY, about
-from tests.core.lives import Document, deployment, histories, keyed_histories, life_of, told
+from tests.core.lives import Document, deployment, histories, introduced, keyed_histories, life_of, told
 
 ONE, TWO, THREE = (deployment(replicas=number) for number in (1, 2, 3))
 REPLICAS = "spec.replicas"
@@ -64,15 +62,6 @@ def test_of_an_object_that_is_not_known_the_fields_that_changed_are_told(states:
 
     for each in blame(entries, None):
         assert known.get(each.path) == each
-
-
-def introduced(states: list[Document], path: Path, value: Any) -> int:
-    """Return since which state a field has had the value that it has in the last one."""
-    documents = [as_recorded(each) for each in states]
-    number = len(documents)
-    while number and identical(find(documents[number - 1], path), value):
-        number -= 1
-    return number
 
 
 @given(keyed_histories)
@@ -213,6 +202,20 @@ def test_an_element_that_was_removed_and_came_again_was_set_by_who_brought_it_ag
     entries = life_of([None, full, less, full])
 
     assert setter(entries, full, "spec.containers[b].name") == entries[2].user.username
+
+
+def test_a_mount_named_as_the_path_of_another_is_not_taken_for_it() -> None:
+    data, logs = {"name": "logs", "mountPath": "data"}, {"name": "other", "mountPath": "logs"}
+    full, less = deployment(volumeMounts=[data, logs]), deployment(volumeMounts=[logs])
+    entries = life_of([None, full, less])
+
+    assert setter(entries, less, "spec.volumeMounts[logs].name") == entries[0].user.username
+
+
+def test_a_list_is_told_by_positions_where_its_names_are_numbers() -> None:
+    found = blame(life_of([None, deployment(rules=[{"name": 1}, {"name": 2}])]), None)
+
+    assert [each.path for each in found if "rules" in each.path] == ["spec.rules[0].name", "spec.rules[1].name"]
 
 
 def test_an_update_of_another_field_while_an_attempt_waits_leaves_both_known() -> None:

@@ -361,6 +361,24 @@ def subresource(name: str, **fields: Any) -> Entry:
     return entry
 
 
+ASTRAY = [
+    {"name": ".."},
+    {"name": "."},
+    {"name": "web/.."},
+    {"name": "%2e%2e"},
+    {"namespace": ".."},
+    {"resource": "deployments/../../namespaces"},
+    {"group": "../../api"},
+    {"version": "v1/.."},
+]
+"""Names of which a path would be one to something else; reviews that nobody but a forger sends."""
+
+
+def led_astray(**place: str) -> Entry:
+    created = told(None, deployment(replicas=1))
+    return msgspec.structs.replace(created, resource=msgspec.structs.replace(created.resource, **place))
+
+
 NEVER = [
     ("dry-run", told(deployment(replicas=1), deployment(replicas=3), dryRun=True)),
     ("nothing", subresource("exec", operation="CONNECT")),
@@ -375,6 +393,7 @@ NEVER = [
     ("unreadable", subresource("", operation="DELETE")),
     ("unreadable", subresource("", operation="DELETE", object={})),
     ("unreadable", subresource("", operation="CREATE", object={})),
+    *(("unreadable", led_astray(**place)) for place in ASTRAY),
 ]
 
 
