@@ -111,7 +111,8 @@ class RemoteLedger:
         entry = {name: value for name, value in document.items() if name not in ("deliveries", "replica")}
         # The API gives the findings as a whole where an entry has their heads.
         entry["findings"] = [
-            {"playbook": each.playbook, "title": each.title, "severity": each.severity} for each in details.findings
+            {"playbook": each.playbook, "title": each.title, "severity": each.severity.value}
+            for each in details.findings
         ]
         return Record(entry, details.findings, details.deliveries, details.replica)
 

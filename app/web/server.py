@@ -49,7 +49,8 @@ class Listener(uvicorn.Server):
 def listen(host: str, port: int, option: str) -> socket.socket:
     """Bind a port; raises AddressInUseError that names the option to change. Port 0 takes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # Named, as asyncio sends the parts of an answer at once (TCP_NODELAY) only on what is said to be TCP.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))

@@ -156,7 +156,10 @@ async def test_an_unknown_entry_is_not_found(client: httpx.AsyncClient, entry_id
 MOMENT = "takes how long ago (90m, 2h, 7d), a date (2026-01-31) or RFC 3339"
 PATTERN = "path takes a field pattern, such as images, spec.replicas or containers[web].image"
 CURSOR = "cursor takes `next` of the page before"
-FILTERS_KNOWN = "actor, cursor, dry_run, group, id, kind, limit, name, namespace, operation, path, q, replica, since, uid, until, user"
+FILTERS_KNOWN = (
+    "actor, cursor, dry_run, group, id, kind, limit, name, namespace, operation, "
+    "path, q, replica, since, uid, until, user"
+)
 UNREADABLE = [
     ({"limit": "0"}, "limit takes a whole number from 1 to 500"),
     ({"limit": "501"}, "limit takes a whole number from 1 to 500"),
