@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -70,6 +71,12 @@ def _from_afar(app: ASGIApp) -> ASGIApp:
     return moved
 
 
+async def _asked_once(url: str, token: str) -> None:
+    """Wait for a first answer: it takes longest, on a busy machine longer than a replica may."""
+    async with httpx.AsyncClient(trust_env=False, timeout=None) as asking:
+        await asking.get(f"{url}/api/v1/entries", headers={"Authorization": f"Bearer {token}"})
+
+
 @asynccontextmanager
 async def consoles(*data: Path, health: Health | None = None, token: str = TOKEN) -> AsyncIterator[Replicas]:
     """Consoles of these ledgers on 127.0.0.1, 127.0.0.2 and so on, which see their clients come from afar."""
@@ -81,6 +88,7 @@ async def consoles(*data: Path, health: Health | None = None, token: str = TOKEN
             server = listener(_from_afar(guarded(console_of(folder, health), door(lambda: TOKEN))))
             task = asyncio.create_task(server.serve([sock]))
             afterwards.push_async_callback(stop, server, task)
+            await _asked_once(f"http://{address}:{port}", token)
 
         async def lookup(host: str) -> list[str]:
             assert host == HOST
