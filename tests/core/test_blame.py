@@ -205,11 +205,11 @@ def test_an_element_that_was_removed_and_came_again_was_set_by_who_brought_it_ag
 
 
 def test_a_mount_named_as_the_path_of_another_is_not_taken_for_it() -> None:
-    data, logs = {"name": "logs", "mountPath": "data"}, {"name": "other", "mountPath": "logs"}
-    full, less = deployment(volumeMounts=[data, logs]), deployment(volumeMounts=[logs])
-    entries = life_of([None, full, less])
+    data, logs = {"name": "logs", "mountPath": "data"}, {"name": "x", "mountPath": "logs"}
+    read_only = {**logs, "readOnly": True}
+    entry = told(deployment(volumeMounts=[logs]), deployment(volumeMounts=[read_only]))
 
-    assert setter(entries, less, "spec.volumeMounts[logs].name") == entries[0].user.username
+    assert setter([entry], deployment(volumeMounts=[data, read_only]), "spec.volumeMounts[logs].readOnly") == "alice"
 
 
 def test_a_list_is_told_by_positions_where_its_names_are_numbers() -> None:
