@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
 from app.audit.fingerprint_key import FILE_NAME, LENGTH, fingerprint_key
+from app.core.api_paths import object_path
 from app.core.change import Resource
 from app.core.redact import Redactor
 from app.kube.client import KubernetesApi
@@ -26,33 +26,23 @@ class Live(msgspec.Struct, frozen=True):
     same_key: bool
 
 
-async def live_object(resource: Resource, kubeconfig: Path | None, data_dir: Path) -> Live | None:
-    """Read an object from the API server; None if there is none.
+async def live_object(api: KubernetesApi, resource: Resource, key: bytes | None) -> Live | None:
+    """Read an object from the API server, redacted with the key, or else with one that nobody has; None if it is gone.
 
-    Raises KubernetesSetupError or ApiError where it cannot be read.
+    Raises ApiError where it cannot be read.
     """
-    api = await KubernetesApi.connect(kubeconfig)
+    place = msgspec.structs.replace(resource, subresource="")
     try:
-        document = msgspec.json.decode(await api.get(object_path(resource), attempts=1, timeout=_SECONDS))
+        document = msgspec.json.decode(await api.get(object_path(place), attempts=1, timeout=_SECONDS))
     except ApiError as error:
         if not error.is_not_found:
             raise
         return None
-    finally:
-        await api.close()
-    key = _key(data_dir)
     shown = Redactor(key or secrets.token_bytes(LENGTH)).object(resource.kind, document)
     return Live(shown, same_key=key is not None)
 
 
-def object_path(resource: Resource) -> str:
-    """Return the path of an object in the Kubernetes API."""
-    base = f"/apis/{quote(resource.group)}" if resource.group else "/api"
-    place = f"/namespaces/{quote(resource.namespace, safe='')}" if resource.namespace else ""
-    return f"{base}/{quote(resource.version)}{place}/{quote(resource.resource)}/{quote(resource.name, safe='')}"
-
-
-def _key(data_dir: Path) -> bytes | None:
-    """Return the key of the ledger's fingerprints; none is made here."""
+def known_key(data_dir: Path) -> bytes | None:
+    """Return the key of a ledger's fingerprints, None where there is none: none is made here."""
     given = Settings().fingerprint_key_file
     return fingerprint_key(data_dir, given) if given or (data_dir / FILE_NAME).exists() else None

@@ -22,8 +22,9 @@ from rich.text import Text
 from app.cli import demo_cluster
 from app.cli.controlplane import ControlPlaneError
 from app.cli.failures import FAILED, complain, told
-from app.cli.output import deliveries_table, entries_table
+from app.cli.output import view
 from app.cli.steps import Steps
+from app.cli.tables import deliveries_table, entries_table
 from app.core.change import Entry
 from app.settings import Settings, kubebuilder_assets
 from app.store.ledger import Ledger, Query
@@ -191,8 +192,8 @@ def _show(steps: Steps, settings: Settings, directory: Path, auditor: Any, once:
     with closing(Ledger(settings.data_dir / "journal.db")) as ledger:
         entries = [_entry.decode(item) for item in ledger.search(Query(), limit=40).items]
         deliveries = ledger.deliveries(limit=20)
-    steps.show(entries_table(entries, width=steps.width))
-    steps.show(deliveries_table(deliveries))
+    steps.show(entries_table(entries, view()))
+    steps.show(deliveries_table(deliveries, view()))
     data = f"--data-dir {directory / 'data'}"
     prefix = "python -m app" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
     lines = [

@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import typer
 from rich.text import Text
 
-from app.cli.failures import FAILED, complain, told
-from app.cli.output import (
-    DataDirOption,
-    Format,
-    OutputOption,
-    console,
-    entries_table,
-    entry_details,
-    journal_path,
-    print_documents,
-    print_in_stream,
-)
+from app.cli import output as out
+from app.cli.command import Command
+from app.cli.completion import completing
+from app.cli.details import entry_details
+from app.cli.failures import told
+from app.cli.output import Format, OutputOption
+from app.cli.recorded import recorded
+from app.cli.source import source as opened
+from app.cli.source_options import SourceOptions, reads_ledger
+from app.cli.tables import entries_table
+from app.cli.times import clock
 from app.core.change import Entry
 from app.core.identity import first_sequence_at
 from app.core.kinds import canonical
 from app.core.moments import milliseconds, parse_moment
 from app.core.paths import compile_pattern
-from app.store.ledger import Ledger, Position, Query
+from app.remote.transport import RemoteError
+from app.store.reading import Position, Reader
+from app.store.search.query import Query
 
 entries_app = typer.Typer(no_args_is_help=True, help="List, show and follow what was recorded.")
 
 _FOLLOW_SECONDS: Final = 0.5
+_LOST_SECONDS: Final = 2.0
+_MAY_PASS: Final = 500
+"""A status from here on may be another one later."""
+
 _AT_ONCE: Final = 500
 """Entries that are read together while the ledger is followed."""
 
 _entry: Final = msgspec.json.Decoder(Entry)
 
-Kind = Annotated[str, typer.Option("--kind", "-k", help="Kind, such as Deployment.")]
-Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the object.")]
-Name = Annotated[str, typer.Option("--name", help="Name of the object.")]
-User = Annotated[str, typer.Option("--user", "-u", help="User name.")]
+Kind = Annotated[str, typer.Option("--kind", "-k", help="Kind, such as Deployment.", autocompletion=completing("kind"))]
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="Namespace of the object.", autocompletion=completing("namespace"))
+]
+Name = Annotated[str, typer.Option("--name", help="Name of the object.", autocompletion=completing("name"))]
+User = Annotated[str, typer.Option("--user", "-u", help="User name.", autocompletion=completing("username"))]
 Operation = Annotated[
     Literal["CREATE", "UPDATE", "DELETE", "CONNECT", "FAILED"] | None,
     typer.Option("--operation", help="What was done, in any case; FAILED shows failed Jobs.", case_sensitive=False),
@@ -59,7 +67,7 @@ def _moment(text: str, option: str) -> int | None:
     if not text:
         return None
     try:
-        now = datetime.now().astimezone()
+        now = clock()
         return milliseconds(parse_moment(text, now, now.tzinfo or UTC))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
@@ -88,7 +96,8 @@ def _read(documents: list[Any]) -> list[Entry]:
     return [_entry.decode(document) for document in documents]
 
 
-@entries_app.command("list")
+@entries_app.command("list", cls=Command)
+@reads_ledger
 def list_entries(
     kind: Kind = "",
     namespace: Namespace = "",
@@ -102,7 +111,8 @@ def list_entries(
     query: Contains = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
     output: OutputOption = "table",
-    data_dir: DataDirOption = None,
+    *,
+    source: SourceOptions,
 ) -> None:
     """List entries, newest first."""
     wanted = msgspec.structs.replace(
@@ -111,51 +121,49 @@ def list_entries(
         since=_moment(since, "--since"),
         until=_moment(until, "--until"),
     )
-    with told(), closing(Ledger(journal_path(data_dir))) as ledger:
-        found, before = list[Any](), None
-        while len(found) < limit:
-            page = ledger.search(wanted, limit=limit - len(found), before=before)
-            found.extend(page.items)
-            before = page.next
-            if before is None:
-                break
-    entries = _read(found)
+    with told(), closing(opened(source)) as ledger:
+        entries = _read(_newest(ledger, wanted, limit))
     if output != "table":
-        print_documents(entries, output)
+        out.print_documents(entries, output)
     elif entries:
-        screen = console()
-        screen.print(entries_table(entries, width=screen.width))
+        out.show(entries_table(entries, out.view()))
     else:
-        console().print(Text("no entries match" if wanted != Query() else "the ledger is empty", style="dim"))
+        out.show(Text("no entries match" if wanted != Query() else "the ledger is empty", style="dim"))
 
 
-@entries_app.command()
+def _newest(ledger: Reader, wanted: Query, limit: int) -> list[Any]:
+    found, before = list[Any](), None
+    while len(found) < limit:
+        page = ledger.search(wanted, limit=limit - len(found), before=before)
+        found.extend(page.items)
+        before = page.next
+        if before is None:
+            break
+    return found
+
+
+@entries_app.command(cls=Command)
+@reads_ledger
 def show(
     entry_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the entry, or its beginning as listed.")],
     output: OutputOption = "table",
-    data_dir: DataDirOption = None,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Show one entry: who, what, how, every field's old and new value, what was found, and who was told."""
-    with told(), closing(Ledger(journal_path(data_dir))) as ledger:
-        try:
-            found = ledger.find(entry_id)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="ID") from error
-        if len(found) != 1:
-            number, remedy = ("several", "; write more of it") if found else ("no", "")
-            complain(f"{number} entries begin with {entry_id!r}{remedy}")
-            raise typer.Exit(FAILED)
-        entry = _entry.decode(found[0])
+    with told(), closing(opened(source)) as ledger:
+        entry = recorded(ledger, entry_id)
         record = ledger.record(entry.id)
-        findings, deliveries = (record.findings, record.deliveries) if record else ([], [])
+    findings, deliveries = (record.findings, record.deliveries) if record else ([], [])
     if output == "table":
-        console().print(entry_details(entry, findings, deliveries))
+        out.show(entry_details(entry, findings, deliveries, out.view()))
     else:
         beside = {"findings": msgspec.to_builtins(findings), "deliveries": deliveries}
-        print_documents(msgspec.to_builtins(entry) | beside, output)
+        out.print_documents(msgspec.to_builtins(entry) | beside, output)
 
 
-@entries_app.command()
+@entries_app.command(cls=Command)
+@reads_ledger
 def tail(
     kind: Kind = "",
     namespace: Namespace = "",
@@ -167,7 +175,8 @@ def tail(
     since: Since = "",
     query: Contains = "",
     output: OutputOption = "table",
-    data_dir: DataDirOption = None,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Follow the ledger: print entries as they come, until interrupted.
 
@@ -175,23 +184,38 @@ def tail(
     """
     wanted = msgspec.structs.replace(_wanted(kind, namespace, name, user, operation, path, query), actor=actor or "")
     started = _moment(since, "--since")
-    with told(), closing(Ledger(journal_path(data_dir))) as ledger:
-        position = Position(ledger.newest() if started is None else first_sequence_at(started) - 1)
+    with told(), closing(opened(source)) as ledger:
+        position = ledger.position() if started is None else Position(first_sequence_at(started) - 1)
         try:
-            while True:
-                before = position
-                position, found = ledger.follow(wanted, before, _AT_ONCE)
-                for entry in _read(found):
-                    _print_one(entry, output)
-                if position == before:
-                    time.sleep(_FOLLOW_SECONDS)
+            for entry in _following(ledger, wanted, position):
+                _print_one(entry, output)
         except KeyboardInterrupt:
             return
 
 
+def _following(ledger: Reader, wanted: Query, position: Position) -> Iterator[Entry]:
+    """Yield entries as they come. A console that answered once is waited for, as while it restarts."""
+    is_lost = has_answered = False
+    while True:
+        before = position
+        try:
+            position, found = ledger.follow(wanted, before, _AT_ONCE)
+        except RemoteError as error:
+            if not has_answered or 0 < error.status < _MAY_PASS:
+                raise
+            if not is_lost:
+                typer.echo(f"waiting: {error}", err=True)
+            is_lost = True
+            time.sleep(_LOST_SECONDS)
+            continue
+        is_lost, has_answered = False, True
+        yield from _read(found)
+        if position == before:
+            time.sleep(_FOLLOW_SECONDS)
+
+
 def _print_one(entry: Entry, output: Format) -> None:
     if output == "table":
-        screen = console()
-        screen.print(entries_table([entry], width=screen.width, header=False))
+        out.show(entries_table([entry], out.view(), header=False))
     else:
-        print_in_stream(entry, output)
+        out.print_in_stream(entry, output)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from app.audit.fingerprint_key import FingerprintKeyError
 from app.config.problems import ConfigError
+from app.config.token_file import TokenFileError
 from app.kube.errors import KubernetesSetupError
 from app.settings import PREFIX
 from app.sinks.base import SinkSetupError
@@ -29,6 +30,7 @@ _EXPLAINED: Final = (
     AddressInUseError,
     FingerprintKeyError,
     KubernetesSetupError,
+    TokenFileError,
 )
 """Errors whose message names the place and the remedy."""
 

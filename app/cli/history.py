@@ -12,18 +12,21 @@ import typer
 from app.cli.failures import told
 from app.cli.history_output import story_table
 from app.cli.history_subject import NOTHING, NamespaceOption, ObjectArgument, moment_option, read_subject
-from app.cli.output import DataDirOption, OutputOption, console, journal_path, print_documents
+from app.cli.output import OutputOption, print_documents, show, view
+from app.cli.source import source as opened
+from app.cli.source_options import SourceOptions, reads_ledger
 from app.core.history import Chapter, Life, is_by, story
-from app.store.ledger import Ledger
 
 
+@reads_ledger
 def history(
     subject: ObjectArgument,
     namespace: NamespaceOption = "",
     since: Annotated[str, typer.Option("--since", help="Not older than: 2h, yesterday, monday 9:00, a date.")] = "",
     until: Annotated[str, typer.Option("--until", help="Older than; written as for --since.")] = "",
     output: OutputOption = "table",
-    data_dir: DataDirOption = None,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Tell the story of an object, oldest first: who created it, changed it, deleted it, and made it again.
 
@@ -31,14 +34,13 @@ def history(
     """
     after = moment_option(since, "--since", datetime.min.replace(tzinfo=UTC))
     before = moment_option(until, "--until", datetime.max.replace(tzinfo=UTC))
-    with told(), closing(Ledger(journal_path(data_dir))) as ledger:
+    with told(), closing(opened(source)) as ledger:
         found = read_subject(ledger, subject, namespace)
     lives = [life for life in (_between(life, after, before) for life in story(found.entries)) if life.chapters]
     if output != "table":
         print_documents([_document(life) for life in lives], output)
     elif lives:
-        screen = console()
-        screen.print(story_table(lives, width=screen.width))
+        show(story_table(lives, view()))
     if not lives:
         typer.echo(f"nothing is recorded of {found}" + (" in this time" if found.entries else ""), err=True)
         raise typer.Exit(NOTHING)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import msgspec
 import typer
 
-from app.cli.output import journal_path
+from app.cli.completion import complete_objects, completing
+from app.cli.times import clock
 from app.core.change import Entry
 from app.core.kinds import BY_NAME, canonical
 from app.core.moments import parse_moment
 from app.core.nearest import nearest
-from app.store.database import StoreError
-from app.store.ledger import Ledger
 from app.store.reading import Reader
 
 NOTHING: Final = 1
@@ -60,18 +57,6 @@ class Subject(msgspec.Struct, frozen=True):
         return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
 
 
-def complete_objects(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return what a `KIND/NAME` that begins so may be, of what changed lately; nothing without a journal."""
-    wanted = ctx.params.get("namespace") or ""
-    try:
-        with closing(Ledger(journal_path(ctx.params.get("data_dir")))) as ledger:
-            seen = ledger.recent_objects()
-    except (StoreError, sqlite3.Error, OSError):
-        return []
-    words = {f"{kind.lower()}/{name}" for kind, namespace, name in seen if wanted in ("", namespace)}
-    return sorted(word for word in words if word.startswith(incomplete.lower()))
-
-
 ObjectArgument = Annotated[
     str,
     typer.Argument(
@@ -81,7 +66,13 @@ ObjectArgument = Annotated[
     ),
 ]
 NamespaceOption = Annotated[
-    str, typer.Option("--namespace", "-n", help="Its namespace; not needed where the ledger knows one such object.")
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Its namespace; not needed where the ledger knows one such object.",
+        autocompletion=completing("namespace"),
+    ),
 ]
 
 
@@ -95,7 +86,7 @@ def read_subject(ledger: Reader, text: str, namespace: str) -> Subject:
 
 def moment_option(text: str, option: str, otherwise: datetime) -> datetime:
     """Read a time that a person wrote, in the local zone; raises BadParameter that says what can be written."""
-    now = datetime.now().astimezone()
+    now = clock()
     try:
         return parse_moment(text, now, now.tzinfo or UTC) if text else otherwise
     except ValueError as error:

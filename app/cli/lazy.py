@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
+from app.cli.command import Command
+
 COMMANDS: Final = {
     "serve": "app.cli.serve:serve",
     "watch": "app.cli.serve:watch",
@@ -61,5 +63,5 @@ def _loaded(name: str) -> Any:
         found.rich_markup_mode = None
         return get_group(found)
     alone = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-    alone.command(name)(found)
+    alone.command(name, cls=Command)(found)
     return get_command(alone)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
 from app import __version__
+from app.cli.called import PLUGIN
 from app.cli.lazy import LazyGroup
 from app.config.environment import is_no_text
+
+_PLUGIN_FILE: Final = "kubectl-witness"
+_PLUGIN_COMPLETION: Final = "_KUBECTL_WITNESS_COMPLETE"
+"""The variable by which shells ask for completions, since the name has a blank in it."""
 
 app = typer.Typer(
     name="kubewitness",
@@ -44,4 +50,7 @@ def main() -> None:
 
             complain(f"argument {position} is not UTF-8 text: {argument!a}")
             sys.exit(USAGE)
-    app()
+    if Path(sys.argv[0]).stem == _PLUGIN_FILE:
+        app(prog_name=PLUGIN, complete_var=_PLUGIN_COMPLETION)
+    else:
+        app()

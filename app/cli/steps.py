@@ -18,11 +18,6 @@ class Steps:
         self._total = total
         self._done = 0
 
-    @property
-    def width(self) -> int:
-        """Columns of the terminal."""
-        return self._console.width
-
     async def step(self, what: str, work: Callable[[], Awaitable[str]]) -> None:
         """Do one step; raises what it raises, after saying which step failed."""
         self._done += 1

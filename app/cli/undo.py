@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 
 from app.cli.failures import FAILED, complain, told
-from app.cli.output import DataDirOption, Format, OutputOption, console, journal_path, print_documents
+from app.cli.output import Format, OutputOption, console, print_documents
+from app.cli.recorded import recorded
+from app.cli.source import source as opened
+from app.cli.source_options import SourceOptions, reads_ledger_and_cluster
 from app.cli.undo_cluster import carry_out, live_object
 from app.cli.undo_output import outcome, show, show_command
 from app.core import undo as core
@@ -21,7 +23,6 @@ from app.core.text import one_line
 from app.core.undo import Refusal, Undo
 from app.kube.client import KubernetesApi
 from app.kube.errors import ApiError, KubernetesSetupError
-from app.store.ledger import Ledger
 
 _TEXT_LIMIT: Final = 1000
 _UNPROCESSABLE: Final = 422
@@ -45,17 +46,13 @@ class _Result(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
 
 
+@reads_ledger_and_cluster
 def undo(
     entry_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the entry, or its beginning as listed.")],
     apply: Annotated[bool, typer.Option("--apply", help="Do it, as the user of the kubeconfig.")] = False,
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(
-            help="How to reach the API server; in a cluster its service account is enough; else ~/.kube/config."
-        ),
-    ] = None,
     output: OutputOption = "table",
-    data_dir: DataDirOption = None,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Show how a recorded change is undone: the fields as they are and as they were, and the line of kubectl.
 
@@ -63,37 +60,29 @@ def undo(
     or has changed since, is never overwritten.
     """
     with told():
-        story = _recorded(entry_id, data_dir)
-        result = asyncio.run(_work(story, apply, kubeconfig))
+        story = _recorded(entry_id, source)
+        result = asyncio.run(_work(story, apply, source))
     _report(story.entry, result, output)
     if isinstance(result.found, Refusal) or result.trouble:
         raise typer.Exit(FAILED)
 
 
-def _recorded(entry_id: str, data_dir: Path | None) -> _Story:
-    with closing(Ledger(journal_path(data_dir))) as ledger:
-        try:
-            found = ledger.find(entry_id)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="ID") from error
-        if len(found) != 1:
-            number, remedy = ("several", "; write more of it") if found else ("no", "")
-            complain(f"{number} entries begin with {entry_id!r}{remedy}")
-            raise typer.Exit(FAILED)
-        entry = msgspec.json.decode(found[0], type=Entry)
+def _recorded(entry_id: str, source: SourceOptions) -> _Story:
+    with closing(opened(source)) as ledger:
+        entry = recorded(ledger, entry_id)
         place, since = entry.resource, sequence_of(entry.id) // first_sequence_at(1)
         later = ledger.of_object(place.kind, place.namespace, place.name, group=place.group, since=since)
         return _Story(entry, tuple(later))
 
 
-async def _work(story: _Story, apply: bool, kubeconfig: Path | None) -> _Result:
+async def _work(story: _Story, apply: bool, source: SourceOptions) -> _Result:
     recorded = story.undo(None)
     if isinstance(recorded, Refusal) and recorded.reason not in ("moved", "gone"):
         return _Result(found=recorded)  # whatever the object is now
     try:
-        api = await KubernetesApi.connect(kubeconfig)
+        api = await KubernetesApi.connect(source.kubeconfig, source.context)
     except KubernetesSetupError as error:
-        if apply or kubeconfig:
+        if apply or source.kubeconfig or source.context:
             raise
         return _Result(found=recorded, unseen=str(error))
     try:

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
+from app.core.api_paths import collection_path, object_path
 from app.core.change import Resource
 from app.core.undo import Undo
-from app.core.undo_command import FIELD_MANAGER, as_sent, collection_path, object_path
+from app.core.undo_command import FIELD_MANAGER, as_sent
 from app.kube.client import KubernetesApi
 from app.kube.errors import ApiError
 

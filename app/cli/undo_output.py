@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from io import StringIO
 from typing import Any, Final
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from app.cli.output import age
+from app.cli.output import view
+from app.cli.tables import differences
+from app.cli.times import age
 from app.core import text as plain
 from app.core.change import Entry
 from app.core.raw import items, string
@@ -26,7 +26,7 @@ def show(screen: Console, entry: Entry, undo: Undo) -> None:
     screen.print(_headline(entry, undo))
     if undo.changes:
         screen.print()
-        screen.print(_changes(undo))
+        screen.print(differences(undo.changes, view(), ("NOW", "THEN")))
     if isinstance(undo.object, dict):
         screen.print()
         for line in _yaml(undo.object):
@@ -62,23 +62,10 @@ def _said(answer: dict[str, Any], field: str) -> str:
 
 
 def _headline(entry: Entry, undo: Undo) -> Text:
-    when = f"{age(entry.at, datetime.now(UTC))} ago"
+    when = f"{age(entry.at, view().now)} ago"
     who = plain.one_line(entry.user.username) or "nobody"
     verb = {"patch": "changes it back", "create": "creates it again", "delete": "deletes it"}[undo.action]
     return Text(plain.one_line(f"{plain.what(entry)} by {who}, {when}: undoing {verb}", _LIMIT), style="bold")
-
-
-def _changes(undo: Undo) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("FIELD", "NOW", "THEN"):
-        table.add_column(header, overflow="fold")
-    for change in undo.changes:
-        table.add_row(
-            Text(plain.one_line(change.path, _LIMIT), style="bold"),
-            Text(plain.value(change.old), style="red"),
-            Text(plain.value(change.new), style="green"),
-        )
-    return table
 
 
 def _yaml(document: dict[str, Any]) -> Iterator[str]:

@@ -15,9 +15,10 @@ import msgspec
 import typer
 
 from app.cli.failures import FAILED, USAGE, complain, told
-from app.cli.output import entries_table
+from app.cli.output import view
 from app.cli.replicas import ConsoleError, Replicas
 from app.cli.steps import Steps
+from app.cli.tables import entries_table
 from app.cli.troubles import registration_hints
 from app.cli.webhook import KubeconfigOption
 from app.config.token_file import TokenFileError, read_token
@@ -137,7 +138,7 @@ class Verification:
             if self._may_exist:
                 await steps.step("deleting it", self._delete)
         if self._entry is not None:
-            steps.show(entries_table([self._entry], width=steps.width))
+            steps.show(entries_table([self._entry], view()))
 
     async def _reach(self) -> str:
         """Wait until one replica shows its ledger."""

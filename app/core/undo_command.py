@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import shlex
 from typing import Any, Final
-from urllib.parse import quote
 
+from app.core.api_paths import object_path
 from app.core.change import Resource
 
 FIELD_MANAGER: Final = "kubewitness-undo"
@@ -46,19 +46,6 @@ def delete_line(resource: Resource, options: dict[str, Any]) -> str:
     """Return the `kubectl delete` with DeleteOptions, which it knows only by the path of the object."""
     words = ["kubectl", "delete", f"--raw={object_path(resource)}", "-f", "-"]
     return f"{_printed(options)} | {_line(words)}"
-
-
-def collection_path(resource: Resource) -> str:
-    """Return the path at which objects like this are created."""
-    base = f"/apis/{quote(resource.group)}" if resource.group else "/api"
-    place = f"/namespaces/{quote(resource.namespace, safe='')}" if resource.namespace else ""
-    return f"{base}/{quote(resource.version)}{place}/{quote(resource.resource)}"
-
-
-def object_path(resource: Resource) -> str:
-    """Return the path of an object, or of its subresource, in the Kubernetes API."""
-    subresource = f"/{quote(resource.subresource)}" if resource.subresource else ""
-    return f"{collection_path(resource)}/{quote(resource.name, safe='')}{subresource}"
 
 
 def written(value: Any) -> str:

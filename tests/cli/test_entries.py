@@ -15,7 +15,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from app.cli.output import entries_table
+from app.cli.output import View
+from app.cli.tables import entries_table
+from app.cli.times import clock
 from app.core.change import Entry
 from app.core.finding import FileBlock, Finding, TableBlock
 from tests.builders import make_record
@@ -66,7 +68,7 @@ def short(*entries: Entry) -> list[str]:
 
 def test_the_list_is_a_table_with_one_line_for_each_entry_newest_first(data: Path, entries: list[Entry]) -> None:
     delete, dry_run, connect, scale, image, node, settings, create = short(*entries)
-    summary = "…containers[nginx].image: nginx:1.24 → nginx:1.25  +1 more"
+    summary = "spec.template.spec.containers[nginx].image: nginx:1.24 → nginx:1.25  +1 more"
 
     assert lines(data, "entries", "list") == [
         "ID                  AGE  USER         OPERATION         OBJECT                     CHANGE",
@@ -254,32 +256,46 @@ def test_a_long_name_pushes_no_column_away(hostile: tuple[Path, Entry]) -> None:
 
 def printed(entries: list[Entry], width: int, *, header: bool = True) -> list[str]:
     screen = StringIO()
-    Console(file=screen, width=width).print(entries_table(entries, width=width, header=header))
+    Console(file=screen, width=width).print(entries_table(entries, View(width, clock()), header=header))
     return [line.rstrip() for line in screen.getvalue().splitlines()]
 
 
 def test_a_wide_terminal_has_a_line_for_each_entry(entries: list[Entry]) -> None:
-    rows = printed(entries, 120)
+    rows = printed(entries, 160)
 
     assert len(rows) == len(entries) + 1
-    assert max(map(len, rows)) <= 120
+    assert max(map(len, rows)) <= 160
     assert [row[:18] for row in rows[1:]] == short(*entries)
-    assert rows[5].endswith("Deployment/shop/web        …containers[nginx].image: nginx:1.24…")
+    assert rows[5].endswith("Deployment/shop/web        …containers[nginx].image: nginx:1.24 → nginx:1.25  +1 more")
 
 
-def test_a_narrow_terminal_shows_the_change_below_the_object(entries: list[Entry]) -> None:
+def test_a_terminal_shows_the_change_below_the_object(entries: list[Entry]) -> None:
+    rows = printed(entries[3:5], 120)
+
+    scale, image = short(*entries[3:5])
+    assert rows == [
+        "ID                  WHEN  USER   OPERATION  OBJECT",
+        f"{scale}  4h    alice  UPDATE     Deployment/shop/web/scale",
+        "                                            spec.replicas: 1 → 3",
+        f"{image}  5h    alice  UPDATE     Deployment/shop/web",
+        "                                            …containers[nginx].image: nginx:1.24 → nginx:1.25  +1 more",
+    ]
+
+
+def test_a_narrow_terminal_shows_everything_below_each_other(entries: list[Entry]) -> None:
     rows = printed(entries[1:5], 80)
 
     dry_run, connect, scale, image = short(*entries[1:5])
     assert rows == [
-        "ID                  AGE  USER   OPERATION  OBJECT",
-        f"{dry_run}  2h   alice  UPDATE     Deployment/shop/web",
-        "                                (dry run)  spec.replicas: 3 → 9",
-        f"{connect}  3h   alice  CONNECT    Pod/shop/web-1/exec",
-        f"{scale}  4h   alice  UPDATE     Deployment/shop/web/scale",
-        "                                           spec.replicas: 1 → 3",
-        f"{image}  5h   alice  UPDATE     Deployment/shop/web",
-        "                                           …containers[nginx].image: nginx:1.24…",
+        "ID                  WHAT",
+        f"{dry_run}  UPDATE (dry run) Deployment/shop/web",
+        "2h                  alice: spec.replicas: 3 → 9",
+        f"{connect}  CONNECT Pod/shop/web-1/exec",
+        "3h                  alice",
+        f"{scale}  UPDATE Deployment/shop/web/scale",
+        "4h                  alice: spec.replicas: 1 → 3",
+        f"{image}  UPDATE Deployment/shop/web",
+        "5h                  alice: …containers[nginx].image: nginx:1.24 → nginx:1.25  +…",
     ]
 
 

@@ -14,9 +14,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from app.audit.fingerprint_key import FILE_NAME
-from app.cli.blame_live import object_path
 from app.cli.history_subject import read_subject
 from app.cli.main import app
+from app.core.api_paths import object_path
 from app.core.change import Entry, Resource
 from app.store.database import FILE_NAME as JOURNAL
 from app.store.ledger import Ledger

@@ -13,12 +13,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.api_paths import collection_path, object_path
 from app.core.change import Resource
 from app.core.undo_command import (
-    collection_path,
     create_line,
     delete_line,
-    object_path,
     patch_line,
     scale_line,
     written,
