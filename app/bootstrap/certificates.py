@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from app.bootstrap.connecting import connected
 from app.bootstrap.process import Background
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from app.tls.trust import Trust
 
 logger = structlog.get_logger(__name__)
-
-_RETRY_SECONDS: Final = 30.0
 
 
 class AdmissionCertificate(Protocol):
@@ -88,23 +86,19 @@ class FileCertificate:
 
     async def _follow_registration(self) -> None:
         from app.bootstrap.registration import follow_registration  # noqa: PLC0415  20 MB that only who asks for it needs
-        from app.kube.client import KubernetesApi  # noqa: PLC0415  as above
-        from app.kube.errors import KubernetesSetupError  # noqa: PLC0415  as above
         from app.tls.trust import Trust  # noqa: PLC0415  as above
 
         while True:
-            try:
-                api = await KubernetesApi.connect(self._settings.kubeconfig)
-            except (KubernetesSetupError, OSError) as error:
-                self._missing = f"the webhook configuration cannot be read: {error}"
-                logger.warning("webhook configuration not followed", action="retry", error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
+            api = await connected(self._settings.kubeconfig, self._not_followed)
             self._trust = Trust(self._settings.webhook_configuration, is_kept=False)
             try:
                 await follow_registration(api, self._settings.webhook_configuration, self._trust)
             finally:
                 await api.close()
+
+    def _not_followed(self, error: Exception) -> None:
+        self._missing = f"the webhook configuration cannot be read: {error}"
+        logger.warning("webhook configuration not followed", action="retry", error=str(error))
 
     def _count(self, valid: bool) -> None:
         self._metrics.certificate_reloads.labels("success" if valid else "failure").inc()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from app.bootstrap.connecting import connected
 from app.core.recent import Recent
 from app.core.review import Change
 from app.web.health import Check
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-_RETRY_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.01
 _EXPECTED: Final = 1024
 _UNIT: Final = 1024
@@ -110,21 +110,17 @@ class Namespaces:
         return Check("ok")
 
     async def _run(self) -> None:
-        from app.kube.client import KubernetesApi  # noqa: PLC0415  20 MB that only who asks for labels needs
-        from app.kube.errors import KubernetesSetupError  # noqa: PLC0415  as above
-        from app.kube.namespaces import NamespaceView, namespace_watch  # noqa: PLC0415  as above
+        from app.kube.namespaces import NamespaceView, namespace_watch  # noqa: PLC0415  20 MB, which few need
 
         while True:
-            try:
-                api = await KubernetesApi.connect(self._kubeconfig)
-            except (KubernetesSetupError, OSError) as error:
-                self._missing = str(error)
-                logger.warning("namespaces not followed", action="retry", error=self._missing, then=_CONSEQUENCE)
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
+            api = await connected(self._kubeconfig, self._not_followed)
             try:
                 self._view = NamespaceView()
                 self._watch = namespace_watch(api, self._view)
                 await self._watch.run()
             finally:
                 await api.close()
+
+    def _not_followed(self, error: Exception) -> None:
+        self._missing = str(error)
+        logger.warning("namespaces not followed", action="retry", error=self._missing, then=_CONSEQUENCE)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from typing import Final
 
 import structlog
 
 from app.bootstrap.backbone import Backbone
+from app.bootstrap.connecting import RETRY_SECONDS
 from app.bootstrap.namespaces import Namespaces
 from app.bootstrap.process import Background
 from app.bootstrap.watcher_parts import WatcherParts
@@ -20,8 +20,6 @@ from app.store.database import StoreError
 from app.web.health import Check, State
 
 logger = structlog.get_logger(__name__)
-
-_RETRY_SECONDS: Final = 30.0
 
 
 class Watching:
@@ -85,7 +83,7 @@ class Watching:
             except (KubernetesSetupError, StoreError, sqlite3.Error, OSError) as error:
                 self._missing = f"--watch cannot reach an API server: {error}"
                 logger.warning("not watching", action="retry", error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
 
     def _checked(self, check: Callable[[WatcherParts], Check]) -> Check:
         if self._parts is None:

@@ -191,8 +191,9 @@ class ManagedCertificates:
         ours = {*CURRENT, *NEXT, PREVIOUS, *self._keep}
         if self._held is None or not ours.isdisjoint(document.contents):
             return document
+        restored = await self._write(document, self._held, self._keep)
         logger.warning("secret restored", action="restore", secret=str(self._secret))
-        return await self._write(document, self._held, self._keep)
+        return restored
 
     async def _write(
         self, document: SecretDocument, held: Authorities, keep: Mapping[str, bytes] | None = None
