@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from app.core.cursors import encoded
+from app.core.identity import sequence_of
 from app.core.moments import written
 from app.remote.transport import RemoteError
 from app.store.reading import Field, Position
@@ -133,6 +134,14 @@ def written_position(position: Position) -> str:
     """Return a position as a caller of the API gets it: to hand back, not to read."""
     document: list[Any] = [position.sequence, position.of]
     return base64.urlsafe_b64encode(msgspec.json.encode(document)).decode("ascii").rstrip("=")
+
+
+def position_of(text: str) -> Position:
+    """Return the position that is meant by itself or by the id of an entry; raises ValueError for what is neither."""
+    try:
+        return Position(sequence_of(text))
+    except ValueError:  # a position begins with a W, which is no digit of an id
+        return read_position(text)
 
 
 def read_position(text: str) -> Position:

@@ -17,12 +17,12 @@ import structlog
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
-from app.core.identity import sequence_of
 from app.core.viewer import Viewer
+from app.remote import wire
 from app.store.database import StoreError
 from app.store.reading import Position
 from app.web.health import Health
-from app.web.ledgers import Ledgers, ledgers_of, viewer_of
+from app.web.ledgers import Ledgers, is_local, ledgers_of, viewer_of
 from app.web.ui import data
 from app.web.ui.filters import FilterError, Filters, understood
 
@@ -46,13 +46,14 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Co
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What a listener wants: entries, or only their ids, that match, after a sequence number."""
+    """What a listener wants: entries, or only their ids, that match, after a position; of all replicas, or locally."""
 
     filters: Filters
     view: str
     after: Position
     viewer: Viewer
     still: Callable[[], Awaitable[bool]]
+    is_local: bool = False
 
 
 class Stream:
@@ -83,8 +84,9 @@ class Stream:
             if rounds % _RIGHTS_ROUNDS == 0 and not await wish.still():
                 return
             last, came = await asyncio.to_thread(_came, self._ledgers, wish, last)
-            for entry in came:
-                yield _event(entry, wish.view)
+            for number, entry in enumerate(came, start=1):
+                # Who comes back after some of them gets these again rather than never the others.
+                yield _event(entry, wish.view, last if number == len(came) else before)
             quiet = 0 if came else quiet + 1
             if quiet == _SILENCE_ROUNDS:
                 quiet = 0
@@ -116,27 +118,33 @@ async def _wish(request: Request) -> Wish:
         raise HTTPException(400, f"view takes {' or '.join(_VIEWS)}")
     try:
         filters = understood(request.query_params, beside=("view", "after"))
-        position = Position(sequence_of(after)) if after else await asyncio.to_thread(_newest, request)
-        return Wish(filters=filters, view=view, after=position, viewer=viewer_of(request), still=request.state.still)
+        position = wire.position_of(after) if after else await asyncio.to_thread(_position, request)
+        return Wish(
+            filters=filters,
+            view=view,
+            after=position,
+            viewer=viewer_of(request),
+            still=request.state.still,
+            is_local=is_local(request),
+        )
     except FilterError as error:
         raise HTTPException(400, str(error)) from error
     except ValueError as error:
-        raise HTTPException(400, "after takes the id of an entry") from error
+        raise HTTPException(400, "after takes the id of an entry, or the id of an event") from error
 
 
-def _newest(request: Request) -> Position:
-    with closing(ledgers_of(request).open(viewer_of(request))) as ledger:
-        return Position(ledger.newest())
+def _position(request: Request) -> Position:
+    with closing(ledgers_of(request).open(viewer_of(request), is_local=is_local(request))) as ledger:
+        return ledger.position()
 
 
 def _came(ledgers: Ledgers, wish: Wish, last: Position) -> tuple[Position, list[msgspec.Raw]]:
     # A connection for each look: one that is kept could be closed by the loop while a thread still reads.
-    with closing(ledgers.open(wish.viewer)) as ledger:
+    with closing(ledgers.open(wish.viewer, is_local=wish.is_local)) as ledger:
         return ledger.follow(wish.filters.query, last, _AT_ONCE)
 
 
-def _event(entry: msgspec.Raw, view: str) -> bytes:
-    """Return one event; JSON has no line break, which would end it."""
-    identified = data.id_of(entry)
-    shown = bytes(entry) if view == "entry" else msgspec.json.encode({"id": identified})
-    return b"id: %s\nevent: entry\ndata: %s\n\n" % (identified.encode(), shown)
+def _event(entry: msgspec.Raw, view: str, position: Position) -> bytes:
+    """Return one event, whose id is where to go on; JSON has no line break, which would end it."""
+    shown = bytes(entry) if view == "entry" else msgspec.json.encode({"id": data.id_of(entry)})
+    return b"id: %s\nevent: entry\ndata: %s\n\n" % (wire.written_position(position).encode(), shown)

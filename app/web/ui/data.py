@@ -19,7 +19,7 @@ from app.core.identity import sequence_of
 from app.core.moments import milliseconds, written
 from app.core.undo import Refusal, Undo, undo
 from app.store.deliveries import requeue
-from app.store.reading import Reader
+from app.store.reading import Position, Reader
 from app.store.search.query import Query
 
 PAGE: Final = 50
@@ -32,6 +32,12 @@ _AT_ONCE: Final = 200
 """Entries that are read together while the ledger is followed."""
 
 _LATELY: Final = 20
+_ROUNDS: Final = 6
+"""How often it is read on for a page that is open, before only the newest entries are looked for."""
+
+_MOST_ROWS: Final = 200
+"""Rows that are added to a page at once."""
+
 _MOST_ACTORS: Final = 200
 _MOST_KNOWN: Final = 300
 _MOST_FINDINGS: Final = 20_000
@@ -95,11 +101,34 @@ def find(ledger: Reader, query: Query, before: int | None) -> Found:
     return Found(entries=entries, next=page.next, unreadable=unreadable)
 
 
-def came_after(ledger: Reader, query: Query, sequence: int) -> tuple[Entry, ...]:
-    """Return up to a page of what came after an entry, newest first; of more than that the newest."""
-    since = max(query.since or 0, sequence >> 12)
+class Came(msgspec.Struct, frozen=True):
+    """What came since a page was shown, newest first, and where to go on."""
+
+    entries: tuple[Entry, ...]
+    position: Position
+
+
+def came_after(ledger: Reader, query: Query, position: Position) -> Came:
+    """Return what came after a position, newest first; where that is very much, the newest page of it.
+
+    What a replica tells late comes, too, though it is older than what others have told before.
+    """
+    items, reached = list[msgspec.Raw](), position
+    for _ in range(_ROUNDS):
+        before = reached
+        reached, came = ledger.follow(query, before, _AT_ONCE)
+        items += came
+        if reached == before and len(items) <= _MOST_ROWS:
+            entries = _decoded(items)[0]
+            return Came(tuple(sorted(entries, key=lambda each: each.id, reverse=True)), reached)
+    return _newest_after(ledger, query, position)
+
+
+def _newest_after(ledger: Reader, query: Query, position: Position) -> Came:
+    reached, since = ledger.position(), max(query.since or 0, position.sequence >> 12)
     page = ledger.search(msgspec.structs.replace(query, since=since), limit=PAGE)
-    return tuple(entry for entry in _decoded(page.items)[0] if sequence_of(entry.id) > sequence)
+    entries = _decoded(page.items)[0]
+    return Came(tuple(entry for entry in entries if sequence_of(entry.id) > position.sequence), reached)
 
 
 def id_of(item: msgspec.Raw) -> str:
@@ -142,9 +171,9 @@ def known(ledger: Reader) -> Known:
     return Known(tuple(ledger.words("kind")[:_MOST_KNOWN]), tuple(ledger.words("namespace")[:_MOST_KNOWN]))
 
 
-def is_empty(ledger: Reader) -> bool:
-    """Say whether nothing was ever recorded, or all was forgotten."""
-    return ledger.newest() == 0
+def position(ledger: Reader) -> Position:
+    """Return where to follow from; its sequence number is 0 where nothing was ever recorded, or all was forgotten."""
+    return ledger.position()
 
 
 def tell(ledger: Reader, entry_id: str) -> Told | None:

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from app.core.cursors import encoded
-from app.core.identity import sequence_of
 from app.core.moments import milliseconds
-from app.store.reading import Reader
+from app.remote import headers, wire
+from app.store.reading import Position, Reader
 from app.web.ui import bars, data, words
 from app.web.ui.filters import FilterError, Filters, given, understood
 from app.web.ui.render import HEADERS, environment, page, root
@@ -62,6 +62,7 @@ def page_of(request: Request, ledger: Reader) -> Response:
     except FilterError as error:
         return _refused(request, ledger, str(error))
     now = datetime.now(UTC)
+    position = data.position(ledger)  # first: what comes while it is searched is rather told twice than never
     found = data.find(ledger, filters.query, filters.before)
     is_chart_asked = bool(request.query_params.get(_CHART))
     return page(
@@ -76,7 +77,8 @@ def page_of(request: Request, ledger: Reader) -> Response:
         chart_asked=is_chart_asked,
         chart_address="" if filters.before is not None else f"chart?{filters.address()}",
         stream=_stream(filters, now),
-        is_empty=not found.entries and data.is_empty(ledger),
+        position=wire.written_position(position),
+        is_empty=not found.entries and position.sequence == 0,
         problem="",
     )
 
@@ -95,6 +97,7 @@ def _refused(request: Request, ledger: Reader, reason: str) -> Response:
         chart_asked=False,
         chart_address="",
         stream="",
+        position="",
         is_empty=False,
         problem=reason,
     )
@@ -143,13 +146,17 @@ def _chart(ledger: Reader, filters: Filters, now: datetime) -> bars.Chart | None
 
 
 def rows_after(request: Request, ledger: Reader) -> Response:
-    """Return the rows that came after the entry `after`, newest first, for a page that is open."""
+    """Return the rows that came after the position `after`, newest first, for a page that is open.
+
+    The header X-Kubewitness-Position says what to ask for next.
+    """
     try:
         filters = understood(request.query_params, beside=("after",))
         after = request.query_params.get("after", "")
-        sequence = sequence_of(after) if after else 0
+        position = wire.position_of(after) if after else Position(0)
     except ValueError:
         return HTMLResponse("", status_code=400, headers=HEADERS)
-    came = [words.row(entry) for entry in data.came_after(ledger, filters.query, sequence)]
-    text = environment().get_template("rows.html").render(rows=came, root=root(request))
-    return HTMLResponse(text, headers=HEADERS)
+    came = data.came_after(ledger, filters.query, position)
+    rows = [words.row(entry) for entry in came.entries]
+    text = environment().get_template("rows.html").render(rows=rows, root=root(request))
+    return HTMLResponse(text, headers={**HEADERS, headers.POSITION: wire.written_position(came.position)})

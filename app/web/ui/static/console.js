@@ -54,10 +54,9 @@
     if (!button || !("EventSource" in window)) return;
     const fresh = one("[data-fresh]");
     const said = one("[data-said]");
-    let source = null, waiting = 0, asking = false, again = false;
+    let source = null, waiting = 0, asking = false, again = false, position = button.dataset.position;
     button.hidden = false;
 
-    const newest = () => one(".entry", list)?.dataset.id ?? "";
     const isReading = () => window.scrollY > 240 || list.contains(document.activeElement);
 
     async function fetchRows() {
@@ -65,18 +64,22 @@
       asking = true;
       try {
         const separator = button.dataset.rows.includes("?") ? "&" : "?";
-        const answer = await fetch(`${button.dataset.rows}${separator}after=${encodeURIComponent(newest())}`);
-        if (answer.ok) insert(await answer.text());
+        const answer = await fetch(`${button.dataset.rows}${separator}after=${encodeURIComponent(position)}`);
+        if (answer.status === 401) location.reload(); // the session has ended: the way in leads back here
+        if (answer.ok) {
+          insert(await answer.text());
+          position = answer.headers.get("X-Kubewitness-Position") ?? position;
+        }
       } catch { /* the stream comes again, and with it the rows */ }
       asking = false;
       if (again) { again = false; fetchRows(); }
     }
 
     function insert(text) {
-      const rows = all(".entry", new DOMParser().parseFromString(text, "text/html"));
+      const known = new Set(all(".entry", list).map((row) => row.dataset.id));
+      const rows = all(".entry", new DOMParser().parseFromString(text, "text/html")).filter((row) => !known.has(row.dataset.id));
       if (!rows.length) return;
-      for (const row of rows) row.classList.add("new");
-      list.prepend(...rows.map((row) => document.importNode(row, true)));
+      for (const row of rows) place(row);
       for (const row of all(".entry", list).slice(500)) row.remove();
       list.hidden = false;
       one("[data-empty]")?.remove();
@@ -84,6 +87,15 @@
       showDays(list);
       document.dispatchEvent(new Event("rows"));
       said.textContent = rows.length === 1 ? "1 new change" : `${rows.length} new changes`;
+    }
+
+    // Ids are in the order of time. Another replica may tell of a change after newer ones of this one.
+    function place(row) {
+      const fresh = document.importNode(row, true);
+      fresh.classList.add("new");
+      const older = all(".entry", list).find((each) => each.dataset.id < fresh.dataset.id);
+      if (older) older.before(fresh);
+      else list.append(fresh);
     }
 
     function came() {
@@ -102,8 +114,7 @@
 
     function open() {
       if (source || button.getAttribute("aria-pressed") !== "true" || document.hidden) return;
-      const after = newest();
-      source = new EventSource(button.dataset.live + (after ? `&after=${encodeURIComponent(after)}` : ""));
+      source = new EventSource(`${button.dataset.live}&after=${encodeURIComponent(position)}`);
       source.addEventListener("entry", came);
       source.onopen = () => button.classList.remove("broken");
       source.onerror = () => {
