@@ -333,7 +333,8 @@ def delivery_counts(connection: sqlite3.Connection, scope: Scope | None = None) 
 
 def _counts_of(connection: sqlite3.Connection, scope: Scope) -> DeliveryCounts:
     states, sinks = Counter[str](), set[str]()
-    grouped = f"SELECT d.state, d.sink, count(*) {_OF_SCOPE} GROUP BY d.state, d.sink"
+    source = _OF_SCOPE if is_small(connection, scope) else _IN_SCOPE
+    grouped = f"SELECT d.state, d.sink, count(*) {source} GROUP BY d.state, d.sink"
     for state, sink, number in connection.execute(grouped, (scope.listed,)):
         states[state] += number
         sinks.add(sink)

@@ -83,8 +83,10 @@ class Ledger:
         items: list[msgspec.Raw] = []
         room = _PAGE_BYTES
         deadline = time.monotonic() + _SCAN_SECONDS
-        index = None if is_answered_by_the_journal(query) else self._search_index()
-        for sequence, body in rows(self._connection, index, query, before, self._narrowed(query)):
+        scope = self._narrowed(query)
+        answered = is_answered_by_the_journal(query, within_scope=scope is not None)
+        index = None if answered else self._search_index()
+        for sequence, body in rows(self._connection, index, query, before, scope):
             if body is not None and matches(document := inflated(body)):
                 items.append(msgspec.Raw(document))
                 room -= len(document)

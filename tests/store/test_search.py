@@ -8,6 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from app.store.database import connect_writer
 from app.store.ledger import ActorCount, Ledger, Query
 from app.store.search import reader, shapes, writer
 from app.store.search.file import UnusableIndexError, beside, open_reader, partitions
-from app.store.search.indexer import Indexer
+from app.store.search.indexer import Indexer, Pace
 from tests.builders import make_record
 from tests.store.observed import opened
 from tests.store.searches import at_once, forget, found, indexed, ledger_of, written
@@ -331,7 +333,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from app.store.search import writer
-from app.store.search.indexer import Indexer
+from app.store.search.indexer import Indexer, Pace
 from app.store.search import indexer
 indexer._BATCH = 10
 calls, shape_of = [], writer.shape_of
@@ -370,6 +372,37 @@ async def test_the_index_follows_the_journal_and_says_how_far_behind_it_is(tmp_p
             await until_it_knows(journal.path, 20)
 
             assert indexer.behind == 0
+
+
+class Rests(threading.Event):
+    """Remembers how long is rested, and does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout or 0)
+        return False
+
+
+def test_work_is_done_in_small_steps_with_a_rest_after_each() -> None:
+    rows, rests = [(number, "", "", "", "", "", b"") for number in range(120)], Rests()
+
+    assert list(Pace(rests, 4).paced(rows)) == rows
+    assert len(rests.seconds) == 2
+
+
+def test_the_end_waits_for_no_rest(tmp_path: Path) -> None:
+    journal = ledger_of(tmp_path, *({} for _ in range(120)))
+
+    with closing(Indexer(journal, rest=1e9)) as indexer:
+        indexer.start()
+        while not beside(journal).exists():
+            time.sleep(0.001)
+
+    with closing(open_reader(beside(journal))) as connection:
+        assert connection.execute("SELECT count(*) FROM facts").fetchone() == (120,)
 
 
 def test_how_many_entries_are_missing_is_counted(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ _ACTORS: Final = {
 _ACTOR_NAMES: Final = (CONTROLLERS, CONTROLLERS[:-1] + chr(ord(CONTROLLERS[-1]) + 1), *PEOPLE)
 
 
-def is_answered_by_the_journal(query: Query) -> bool:
+def is_answered_by_the_journal(query: Query, *, within_scope: bool = False) -> bool:
     """Say whether an index of the journal finds just what is wanted, whatever there is of it."""
-    columns = sum(bool(getattr(query, column)) for column in COLUMNS)
+    columns = sum(bool(getattr(query, column)) for column in COLUMNS) + within_scope
     return columns <= 1 and query.dry_run is None and not any(getattr(query, field) for field in _BY_BODY)
 
 

@@ -28,7 +28,7 @@ def rows(
 ) -> Iterator[Row]:
     """Yield all that match and some that do not, newest first, below the sequence number `before`."""
     since, until = bounds(query, before)
-    if index is None or is_answered_by_the_journal(query):
+    if index is None or is_answered_by_the_journal(query, within_scope=scope is not None):
         yield from scanned(journal, query, since, until, scope)
         return
     last = until

@@ -16,6 +16,8 @@ _ASKED: Final = 4
 
 _WEIGHED: Final = 48
 _SAMPLE: Final = 63
+_DENSE: Final = 128
+"""A run is in most entries where its newest 64 are among so many; then others tell nothing, and cost as much each."""
 
 
 def runs(needle: str) -> list[str]:
@@ -24,16 +26,22 @@ def runs(needle: str) -> list[str]:
 
 
 def rarest(connection: sqlite3.Connection, partition: int, wanted: list[str]) -> list[str]:
-    """Return those of the runs that few entries of the partition have: the newest 64 with a rare one reach far back."""
+    """Return those of the runs that few entries of the partition have: the newest 64 with a rare one reach far back.
+
+    It is one where even the rarest is in most of them.
+    """
     step = -(-len(wanted) // _WEIGHED)
     table = table_of(partition)
-    reach = f"SELECT rowid FROM {table} WHERE {table} MATCH ? ORDER BY rowid DESC LIMIT 1 OFFSET {_SAMPLE}"
+    nth = f"SELECT rowid FROM {table} WHERE {table} MATCH ? ORDER BY rowid DESC LIMIT 1 OFFSET ?"
 
-    def rank(run: str) -> int:
-        row = connection.execute(reach, (expression([run]),)).fetchone()
+    def reach(run: str, number: int = _SAMPLE) -> int:
+        row = connection.execute(nth, (expression([run]), number)).fetchone()
         return -1 if row is None else int(row[0])
 
-    return sorted(wanted[::step], key=rank)[:_ASKED]
+    ranked = sorted((reach(run), run) for run in wanted[::step])
+    back, rarest_run = ranked[0]
+    is_dense = back >= 0 and reach(rarest_run, 0) - back < _DENSE
+    return [run for _, run in ranked[: 1 if is_dense else _ASKED]]
 
 
 def expression(wanted: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -75,8 +75,8 @@ class SearchWriter:
         """Close the file."""
         self._connection.close()
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Remember entries, which are newer than all before and come oldest first."""
+    def add(self, rows: Iterable[Row]) -> None:
+        """Remember entries, one at least, which are newer than all before and come oldest first."""
         with self._transaction():
             (ordinal,) = self._connection.execute("SELECT ordinal FROM state").fetchone()
             for row in rows:
@@ -84,7 +84,7 @@ class SearchWriter:
                     self._begin_partition(ordinal // PARTITION)
                 self._add(ordinal, row)
                 ordinal += 1
-            self._connection.execute("UPDATE state SET ordinal = ?, newest = ?", (ordinal, rows[-1][0]))
+            self._connection.execute("UPDATE state SET ordinal = ?, newest = ?", (ordinal, row[0]))
 
     def oldest(self, after: int) -> list[tuple[int, int]]:
         """Return the oldest entries above an ordinal number: their ordinal and sequence numbers, one step's worth."""
