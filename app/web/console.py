@@ -21,7 +21,7 @@ from app.web import api, export, objects, parameters, probes, reading, replicas,
 from app.web.health import Health
 from app.web.ledgers import Ledgers
 from app.web.telling import Telling
-from app.web.ui import pages
+from app.web.ui import pages, report_page
 from app.web.ui.installation import Installation
 from app.web.ui.routing import not_found
 
@@ -72,6 +72,7 @@ def console(
     app.include_router(replicas.writing())
     app.include_router(stream.router(app.state.ledgers, health))
     app.include_router(pages.router(health, metrics, installation))
+    app.include_router(report_page.router(installation))
     app.add_exception_handler(404, not_found)
 
     @app.exception_handler(StoreError)

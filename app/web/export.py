@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar, get_args
@@ -12,15 +12,17 @@ import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from app.core import export
+from app.core import text as plain
 from app.core.export import MEDIA_TYPES, Format, Rows
 from app.core.moments import moment_at
 from app.core.viewer import Viewer
+from app.store.database import StoreError
 from app.store.paging import ending, page_of
 from app.store.reading import Reader
 from app.store.search.query import Query as LedgerQuery
 from app.web.api import FAULTS, entry_query
 from app.web.download import Download, attached
-from app.web.ledgers import Ledgers, ledgers_of, viewer_of
+from app.web.ledgers import Ledgers, Replica, UnknownReplicaError, is_local, ledgers_of, missing_of, viewer_of
 from app.web.parameters import only_known
 from app.web.ui.filters import FilterError, understood
 from app.web.ui.routing import PageRoute
@@ -50,6 +52,16 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
     rows: Rows
     viewer: Viewer
+    replica: str = ""
+    is_local: bool = False
+
+    def opened(self, ledgers: Ledgers) -> Reader:
+        """Return the ledger that is wanted; the caller closes it. Raises StoreError and UnknownReplicaError."""
+        return ledgers.open(self.viewer, replica=self.replica, is_local=self.is_local)
+
+
+class ReplicaMissingError(StoreError):
+    """One of several replicas does not answer: what it recorded would be missing."""
 
 
 class Exports:
@@ -59,14 +71,23 @@ class Exports:
         self.running = 0
 
     async def file(self, request: Request, wish: Wish) -> Response:
-        """Return the file; raises HTTPException 503 where too many are made, and StoreError before anything is sent."""
+        """Return the file.
+
+        Raises StoreError, and HTTPException: 400 for a replica that there is not, 503 where one does not answer or too
+        many files are made.
+        """
         if self.running >= MOST:
             raise HTTPException(503, f"{MOST} exports are made already; try again when one has ended")
         ledgers = ledgers_of(request)
-        name = await asyncio.to_thread(_file_name, ledgers, wish)
-        if request.method == "HEAD":
-            return Response(headers=dict(attached(MEDIA_TYPES[wish.format], name)))
-        first = await asyncio.to_thread(_lines, ledgers, wish, None)
+        try:
+            name = await asyncio.to_thread(_file_name, ledgers, wish)
+            if request.method == "HEAD":
+                return Response(headers=dict(attached(MEDIA_TYPES[wish.format], name)))
+            first = await asyncio.to_thread(_lines, ledgers, wish, None)
+        except UnknownReplicaError as error:
+            raise HTTPException(400, str(error)) from error
+        except ReplicaMissingError as error:
+            raise HTTPException(503, str(error)) from error
         return Download(self._chunks(ledgers, wish, first), MEDIA_TYPES[wish.format], name)
 
     async def _chunks(
@@ -87,13 +108,22 @@ class Exports:
 def _lines(ledgers: Ledgers, wish: Wish, before: int | None) -> tuple[bytes, int | None]:
     """Return the lines of a page, and where the next one begins."""
     # A connection for each page: one that stays open would keep the journal from being tidied for as long.
-    with closing(ledgers.open(wish.viewer)) as ledger:
+    with closing(wish.opened(ledgers)) as ledger:
         page = page_of(ledger, wish.query, before)
+        if missing := missing_of(ledger):
+            raise ReplicaMissingError(_said(missing))
     return export.lines(page.items, wish.format, wish.rows), page.next
 
 
+def _said(missing: Mapping[str, str]) -> str:
+    named = "; ".join(f"{plain.one_line(name, 253)} {plain.one_line(why)}" for name, why in missing.items())
+    return (
+        f"what a replica has recorded would be missing: {named}; with replica=NAME you get what one of the others has"
+    )
+
+
 def _file_name(ledgers: Ledgers, wish: Wish) -> str:
-    with closing(ledgers.open(wish.viewer)) as ledger:
+    with closing(wish.opened(ledgers)) as ledger:
         since, until = period(ledger, wish.query)
     return f"kubewitness_{_minute(since)}_{_minute(until)}.{wish.format}"
 
@@ -124,9 +154,10 @@ def router() -> APIRouter:
         query: Annotated[LedgerQuery, Depends(entry_query)],
         format: FormatParameter = "csv",  # noqa: A002  what it is called in the address
         rows: RowsParameter = "changes",
+        replica: Replica = "",
     ) -> Response:
         """Export all entries that the filters find, newest first. A body that does not end was not all of them."""
-        wish = Wish(query=_now(query), format=format, rows=rows, viewer=viewer_of(request))
+        wish = Wish(query=_now(query), format=format, rows=rows, replica=replica, **_asker(request))
         return await exports.file(request, wish)
 
     @routes.head("/api/v1/export", include_in_schema=False)
@@ -150,7 +181,7 @@ def _now(query: LedgerQuery) -> LedgerQuery:
 def _wish(request: Request, format_: str) -> Wish:
     """Return what an address asks for; raises HTTPException 400 that says what is wrong."""
     try:
-        filters = understood(request.query_params, beside=("rows", "format"))
+        filters = understood(request.query_params, beside=("rows", "format", "replica"))
     except FilterError as error:
         raise HTTPException(400, str(error)) from error
     rows = _chosen(request.query_params.get("rows", "changes"), ROWS)
@@ -161,7 +192,12 @@ def _wish(request: Request, format_: str) -> Wish:
         raise HTTPException(404, f"there is no such file; there are export.{' and export.'.join(FORMATS)}")
     if filters.before is not None:
         raise HTTPException(400, "cursor is of pages; a file has all entries")
-    return Wish(query=_now(filters.query), format=known, rows=rows, viewer=viewer_of(request))
+    replica = request.query_params.get("replica", "")
+    return Wish(query=_now(filters.query), format=known, rows=rows, replica=replica, **_asker(request))
+
+
+def _asker(request: Request) -> dict[str, Any]:
+    return {"viewer": viewer_of(request), "is_local": is_local(request)}
 
 
 def _chosen(text: str, choices: tuple[Choice, ...]) -> Choice | None:

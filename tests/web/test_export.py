@@ -23,6 +23,7 @@ from app.web.download import Download
 from app.web.export import MOST
 from app.web.server import listen, listener, stop
 from tests.builders import START, make_record
+from tests.web.doors import OWNER, as_viewer
 from tests.web.ledgers import client_of, console_of, write
 
 CHANGES = (FieldChange("spec.replicas", "replace", 1, 3), FieldChange("spec.paused", "add", new=True))
@@ -147,7 +148,7 @@ async def test_a_ledger_that_is_not_there_is_said_before_anything_is_sent(tmp_pa
 async def served(tmp_path: Path) -> AsyncIterator[tuple[Console, str]]:
     app = console_of(tmp_path)
     sock = listen("127.0.0.1", 0, "--console-port")
-    server = listener(app)
+    server = listener(as_viewer(app, OWNER))
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     yield app, f"http://127.0.0.1:{sock.getsockname()[1]}"
     await stop(server, serving)

@@ -44,6 +44,15 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         wanted = {**{name: text for name, text in self.given.items() if name not in _BESIDE}, **changes}
         return urlencode({name: text for name, text in wanted.items() if text})
 
+    def query_string(self) -> str:
+        """Return the same filters as an address ends with them; empty where there are none."""
+        address = self.address()
+        return f"?{address}" if address else ""
+
+    def period(self) -> str:
+        """Return the times alone, as an address ends with them."""
+        return Filters(given={name: self[name] for name in ("since", "until")}).query_string()
+
 
 def given(parameters: QueryParams) -> Filters:
     """Return the filters as they are written, not yet understood: what a form shows again."""

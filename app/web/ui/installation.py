@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from app.core.report_wish import Office
+
 SinkState = Literal["up", "missing", "left out"]
 
 
@@ -33,7 +35,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
     `configuration` is YAML, without what is secret.
 
-    Empty where nobody tells; then the page says only what is measured.
+    Empty where nobody tells; then the page says only what is measured. `office` is when people are at work.
     """
 
     cluster: str = ""
@@ -44,3 +46,4 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     configuration: str = ""
     playbooks: tuple[PlaybookFacts, ...] = ()
     sinks: tuple[SinkFacts, ...] = ()
+    office: Office = Office()

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 TYPES: Final = {
     "style.css": "text/css; charset=utf-8",
+    "report.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
