@@ -151,7 +151,7 @@ class SignIn:
         session = next(self._sessions.of(request.headers), None)
         if session is not None:
             await forms.read(request, self._sessions.form_token(_bound(session)))
-        answer = _led("login")
+        answer = _led("login?again=1")
         _keep(request, answer, COOKIE, "", 0)
         return answer
 

@@ -72,7 +72,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
     whoever is not known yet.
     """
     known = {name: request.scope.get("state", {}).get(name, default) for name, default in _KNOWN}
-    text = environment().get_template(template).render(root=root(request), **known, **context)
+    text = environment().get_template(template).render({"root": root(request), **known, **context})
     return HTMLResponse(text, status_code=status, headers=HEADERS)
 
 

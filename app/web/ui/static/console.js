@@ -119,7 +119,7 @@
       source.onopen = () => button.classList.remove("broken");
       source.onerror = () => {
         button.classList.add("broken");
-        if (source.readyState === EventSource.CLOSED) { close(); setTimeout(open, 5000); }
+        if (source.readyState === EventSource.CLOSED) { close(); setTimeout(() => { fetchRows(); open(); }, 5000); }
       };
     }
 
