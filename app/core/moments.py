@@ -11,6 +11,9 @@ _DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturda
 """In the order of `datetime.weekday`."""
 
 _DAY: Final = re.compile(rf"(today|yesterday|{'|'.join(_DAYS)})(?:\s+([0-2]?[0-9]):([0-5][0-9])(?::([0-5][0-9]))?)?")
+TAKES: Final = "how long ago (90m, 2h, 7d), a day (yesterday, monday 9:00), a date (2026-01-31) or RFC 3339"
+"""What is read as a time, for whoever wrote something else."""
+
 _WEEK: Final = timedelta(days=7)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -30,10 +33,7 @@ def parse_moment(text: str, now: datetime, zone: tzinfo = UTC) -> datetime:
             return _on_day(day, now.astimezone(zone))
         return max(_read(text, now, zone).astimezone(UTC), _EPOCH)
     except (ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{text[:40]!r} is not a time; write how long ago (90m, 2h, 7d), a day (yesterday, monday 9:00),"
-            " a date (2026-01-31), or RFC 3339"
-        ) from error
+        raise ValueError(f"{text[:40]!r} is not a time; write {TAKES}") from error
 
 
 def _on_day(day: re.Match[str], here: datetime) -> datetime:

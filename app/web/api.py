@@ -15,7 +15,7 @@ from app.core.delivery import Delivery, DeliveryState
 from app.core.finding import Finding
 from app.core.identity import first_sequence_at
 from app.core.kinds import canonical
-from app.core.moments import milliseconds, parse_moment, written
+from app.core.moments import TAKES, milliseconds, parse_moment, written
 from app.core.paths import compile_pattern
 from app.remote.ledger import MOST_ACTORS
 from app.store.reading import Reader
@@ -34,7 +34,7 @@ Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the p
 EntryId = Annotated[
     str, PathParameter(description="Id of the entry, a UUIDv7.", json_schema_extra={"pattern": f"^{_UUID}$"})
 ]
-Moment = Annotated[str | None, Query(max_length=40, description="RFC 3339, a date, or how long ago: 90m, 2h, 7d.")]
+Moment = Annotated[str | None, Query(max_length=40, description=f"A time: {TAKES}.", examples=["2h", "monday 9:00"])]
 
 
 def schemas() -> dict[str, Any]:
@@ -135,8 +135,7 @@ def read_moment(text: str | None, name: str) -> int | None:
     """Read a time in unix milliseconds, None where there is none; raises HTTPException 400 for what is none."""
     if not text:
         return None
-    takes = "how long ago (90m, 2h, 7d), a date (2026-01-31) or RFC 3339"
-    return milliseconds(_read(lambda text: parse_moment(text, datetime.now(UTC)), text, name, takes))
+    return milliseconds(_read(lambda text: parse_moment(text, datetime.now(UTC)), text, name, TAKES))
 
 
 def _operation(text: str) -> str:

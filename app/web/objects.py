@@ -13,7 +13,7 @@ from app.core.change import Entry
 from app.core.comparison import compare
 from app.core.history import Life, is_by, state, story
 from app.core.kinds import canonical
-from app.core.moments import parse_moment
+from app.core.moments import TAKES, parse_moment
 from app.store.objects import MOST
 from app.web.api import Moment
 from app.web.ledgers import OpenedLedger
@@ -99,8 +99,7 @@ def _moment(text: str | None, name: str, otherwise: datetime) -> datetime:
     try:
         return parse_moment(text, datetime.now(UTC))
     except ValueError as error:
-        takes = "how long ago (90m, 2h, 7d), a day (yesterday, monday 9:00), a date (2026-01-31) or RFC 3339"
-        raise HTTPException(400, f"{name} takes {takes}") from error
+        raise HTTPException(400, f"{name} takes {TAKES}") from error
 
 
 def _shown(lives: Iterable[Life], since: datetime, until: datetime, limit: int) -> Iterator[dict[str, Any]]:

@@ -153,7 +153,7 @@ async def test_an_unknown_entry_is_not_found(client: httpx.AsyncClient, entry_id
     assert response.json()["detail"]
 
 
-MOMENT = "takes how long ago (90m, 2h, 7d), a date (2026-01-31) or RFC 3339"
+MOMENT = "takes how long ago (90m, 2h, 7d), a day (yesterday, monday 9:00), a date (2026-01-31) or RFC 3339"
 PATTERN = "path takes a field pattern, such as images, spec.replicas or containers[web].image"
 CURSOR = "cursor takes `next` of the page before"
 FILTERS_KNOWN = (

@@ -15,14 +15,14 @@ from starlette.responses import Response
 from app.core import text as plain
 from app.core.change import Entry
 from app.core.history import Chapter, Life
-from app.core.moments import parse_moment
+from app.core.moments import TAKES, parse_moment
 from app.store.reading import Reader
 from app.web.ui import data, sides, unified, words
 from app.web.ui.render import page, path
 
 _LONGEST: Final = 64
 _PARTS: Final = 3
-_TAKES: Final = "takes an entry of this object, how long ago (90m, 2h, 7d), a date (2026-01-31) or RFC 3339"
+_TAKES: Final = f"takes an entry of this object, {TAKES}"
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
