@@ -58,7 +58,9 @@ ActorOption = Annotated[
     Literal["human", "controller"] | None, typer.Option("--actor", help="Who made the change.", case_sensitive=False)
 ]
 PathPattern = Annotated[str, typer.Option("--path", help="Field that changed: images, spec.replicas, env[*].value ...")]
-Since = Annotated[str, typer.Option("--since", help="Not older than: 2h, 7d, yesterday, a date or RFC 3339.")]
+Since = Annotated[
+    str, typer.Option("--since", help="Not older than: 2h, 7d, yesterday, monday 9:00, a date or RFC 3339.")
+]
 Until = Annotated[str, typer.Option("--until", help="Older than; written as for --since.")]
 Contains = Annotated[str, typer.Option("--query", "-q", help="Text anywhere in the entry.")]
 
