@@ -101,15 +101,25 @@ def missing_of(ledger: Reader | None) -> Mapping[str, str]:
     return ledger.missing if isinstance(ledger, MergedLedger) else {}
 
 
-def opened(request: Request, replica: Replica = "") -> Iterator[Reader]:
-    """Yield the ledger for the time of a request; raises HTTPException 400 for a replica that there is not."""
+def opened_at(request: Request, replica: str) -> Reader:
+    """Open the ledger for whoever asks; raises HTTPException 400 for a replica that there is not."""
     try:
-        found = ledgers_of(request).open(viewer_of(request), replica=replica, is_local=is_local(request))
+        return ledgers_of(request).open(viewer_of(request), replica=replica, is_local=is_local(request))
     except UnknownReplicaError as error:
         raise HTTPException(400, str(error)) from None
-    request.state.ledger = found
-    with closing(found) as ledger:
+
+
+def opened(request: Request, replica: Replica = "") -> Iterator[Reader]:
+    """Yield the ledger for the time of a request; raises HTTPException 400 for a replica that there is not."""
+    with closing(opened_at(request, replica)) as ledger:
+        request.state.ledger = ledger
         yield ledger
 
 
+def opened_whole(request: Request) -> Iterator[Reader]:
+    """Yield the ledger of all replicas for the time of a request, whatever it says of one of them."""
+    yield from opened(request)
+
+
 OpenedLedger = Annotated[Reader, Depends(opened)]
+WholeLedger = Annotated[Reader, Depends(opened_whole)]

@@ -18,6 +18,7 @@ from app.store.journal import Record
 from tests.builders import about
 from tests.core.lives import between, deployment, life_of, told
 from tests.store.kept import keep_entries
+from tests.web.doors import as_viewer
 from tests.web.ledgers import client_of, console_of, write
 
 WEB = "/api/v1/objects/deployment/shop/web"
@@ -159,7 +160,7 @@ async def test_a_hostile_name_is_only_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["history", "blame", "diff", "state"])
 def test_an_answer_is_what_the_document_says(tmp_path: Path, entries: list[Entry], what: str) -> None:
     keep_entries(tmp_path, entries)
-    document = schemathesis.openapi.from_asgi("/api/v1/openapi.json", console_of(tmp_path))
+    document = schemathesis.openapi.from_asgi("/api/v1/openapi.json", as_viewer(console_of(tmp_path)))
     place = {"kind": "Deployment", "namespace": "shop", "name": "web"}
 
     case = document[f"/api/v1/objects/{{kind}}/{{namespace}}/{{name}}/{what}"]["get"].Case(path_parameters=place)

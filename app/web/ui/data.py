@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -18,8 +17,8 @@ from app.core.history import Life, story
 from app.core.identity import sequence_of
 from app.core.moments import milliseconds, written
 from app.core.undo import Refusal, Undo, undo
-from app.store.deliveries import requeue
-from app.store.reading import Position, Reader
+from app.remote.merged import MergedLedger
+from app.store.reading import DeliveryCounts, Position, Reader
 from app.store.search.query import Query
 
 PAGE: Final = 50
@@ -78,7 +77,8 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """An entry with all that its page shows: whole findings, deliveries, and its neighbours in the object's history.
 
-    `later` are oldest first; where there are more than can be told, they are the newest ones, and `after` is None.
+    `replica` has recorded it, where there are several. `later` are oldest first; where there are more than can be told,
+    they are the newest ones, and `after` is None.
     """
 
     entry: Entry
@@ -87,6 +87,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     before: Entry | None
     later: tuple[Entry, ...]
     undo: Undo | Refusal
+    replica: str = ""
 
     @property
     def after(self) -> Entry | None:
@@ -190,6 +191,7 @@ def tell(ledger: Reader, entry_id: str) -> Told | None:
         before=before,
         later=later,
         undo=undo(entry, None, later=later),
+        replica=found.replica,
     )
 
 
@@ -240,9 +242,9 @@ def last_error(ledger: Reader, sink: str) -> str:
     return max(found, key=lambda each: each.updated_at).last_error if found else ""
 
 
-def queue_again(journal: Path, ids: Sequence[int], sink: str) -> int:
-    """Make dead deliveries pending again; return how many."""
-    return requeue(journal, ids=ids, sink=sink)
+def counts_by_replica(ledger: Reader) -> dict[str, DeliveryCounts]:
+    """Return how many deliveries each replica has that answers, first the own one; it has no name where it is alone."""
+    return ledger.counts_by_replica() if isinstance(ledger, MergedLedger) else {"": ledger.delivery_counts()}
 
 
 def span(ledger: Reader) -> tuple[str, str]:

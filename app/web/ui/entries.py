@@ -45,7 +45,7 @@ def page_of(request: Request, ledger: Reader, entry_id: str) -> Response:
         told=told,
         entry=entry,
         row=words.row(entry),
-        facts=list(_facts(entry)),
+        facts=list(_facts(entry, told.replica)),
         groups=[plain.one_line(group) for group in entry.user.groups],
         changes=[sides.shown(change) for change in entry.changes],
         unified=unified.unified(entry.changes),
@@ -71,8 +71,8 @@ def _told(ledger: Reader, entry_id: str) -> data.Told:
     return told
 
 
-def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
-    """Yield how the change was made, as far as that is known."""
+def _facts(entry: Entry, replica: str) -> Iterator[tuple[str, str]]:
+    """Yield how the change was made, as far as that is known, and who recorded it."""
     actor, resource = entry.actor, entry.resource
     facts = {
         "tool": " · ".join(part for part in (entry.field_manager, actor.manager_operation) if part),
@@ -82,6 +82,7 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         "subresource": resource.subresource,
         "cluster": entry.cluster,
         "object's uid": resource.uid,
+        "recorded by": replica,
     }
     yield from ((name, plain.one_line(fact)) for name, fact in facts.items() if fact)
 

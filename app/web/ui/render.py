@@ -68,11 +68,13 @@ def _second(moment: str) -> str:
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """Return a page. Its `root` leads to the first page, so that all may be reached below any path.
 
-    `dead` is how many deliveries were given up, which every page says, and `viewer` who looks at it, None on those for
-    whoever is not known yet.
+    `missing` are the replicas that did not answer, with the reasons, `dead` is how many deliveries were given up, which
+    every page says, and `viewer` who looks at it, None on those for whoever is not known yet.
     """
-    known = {name: request.scope.get("state", {}).get(name, default) for name, default in _KNOWN}
-    text = environment().get_template(template).render({"root": root(request), **known, **context})
+    state = request.scope.get("state", {})
+    known = {name: state.get(name, default) for name, default in _KNOWN}
+    missing = getattr(state.get("ledger"), "missing", {})  # of several replicas, which may not even be loaded here
+    text = environment().get_template(template).render({"root": root(request), "missing": missing, **known, **context})
     return HTMLResponse(text, status_code=status, headers=HEADERS)
 
 
