@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.viewer import Viewer
 from app.web.access import guarded
+from app.web.identities import Known, Offer, TooManyAttemptsError
+from app.web.shown import Shown
 from tests.web.doors import door
 
 TOKEN = "T0ken-of_the-console"
@@ -215,3 +219,81 @@ async def test_what_is_no_http_is_refused_too_and_the_start_passes() -> None:
 
 async def test_a_head_request_is_guarded_like_the_others() -> None:
     assert (await ask(method="HEAD")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "site", "mode", "status"),
+    [
+        ("GET", "same-origin", "cors", 200),
+        ("POST", "same-origin", "navigate", 200),
+        ("GET", "none", "navigate", 200),
+        ("GET", "cross-site", "navigate", 200),
+        ("GET", "cross-site", "no-cors", 403),
+        ("GET", "same-site", "cors", 403),
+        ("POST", "cross-site", "navigate", 403),
+        ("POST", "same-site", "no-cors", 403),
+    ],
+)
+async def test_a_page_of_another_site_has_a_browser_only_follow_links(
+    method: str, site: str, mode: str, status: int
+) -> None:
+    headers = [("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", mode)]
+
+    for peer, shown in (("127.0.0.1", []), (FAR, [("Authorization", f"Bearer {TOKEN}")])):
+        answer = await ask(peer=peer, host="localhost", headers=[*headers, *shown], method=method)
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize("user", ["", "whoever", "alice"])
+async def test_the_token_may_be_the_password_of_any_user(user: str) -> None:
+    credentials = b64encode(f"{user}:{TOKEN}".encode()).decode()
+
+    assert (await ask(headers=[("Authorization", f"Basic {credentials}")])).text == "shown"
+
+
+async def test_of_many_credentials_a_few_are_looked_at() -> None:
+    headers = [("X-Kubewitness-Token", f"wrong{n}") for n in range(4)] + [("X-Kubewitness-Token", TOKEN)]
+
+    assert (await ask(headers=headers)).status_code == 401
+    assert (await ask(headers=headers[1:])).text == "shown"
+
+
+class Crowded:
+    """A method whose places are all taken."""
+
+    name = "users"
+    offers: frozenset[Offer] = frozenset({"password"})
+
+    async def identified(self, _shown: Shown, _peer: str) -> Known | None:
+        raise TooManyAttemptsError
+
+    async def resumed(self, _user: str, _keepsake: str, _peer: str) -> Viewer | None:
+        raise TooManyAttemptsError
+
+
+async def test_who_comes_when_all_places_are_taken_is_told_to_come_again() -> None:
+    app = guarded(PlainTextResponse("shown"), door(lambda: TOKEN, Crowded()))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(FAR, 1)), base_url="http://x") as client:
+        answer = await client.get(ENTRIES, headers={"Authorization": "Bearer x"})
+        page = await client.get("/", headers={"Authorization": "Bearer x", "Accept": "text/html"})
+        own = await client.get(ENTRIES, headers={"Authorization": f"Bearer {TOKEN}"})
+
+    assert (answer.status_code, answer.headers["retry-after"], page.status_code) == (429, "2", 429)
+    assert own.text == "shown"
+
+
+async def test_it_can_be_asked_whether_somebody_still_may() -> None:
+    tokens, told = [TOKEN], list[Scope]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        told.append(scope)
+        await PlainTextResponse("shown")(scope, receive, send)
+
+    transport = httpx.ASGITransport(guarded(app, door(lambda: tokens[-1])), client=(FAR, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        await client.get(ENTRIES, headers={"Authorization": f"Bearer {TOKEN}"})
+    still = told[0]["state"]["still"]
+    before = await still()
+    tokens.append("new")
+
+    assert (before, await still()) == (True, False)

@@ -146,3 +146,16 @@ async def test_what_cannot_be_streamed_is_said(tmp_path: Path, query: str, reaso
 
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith(reason)
+
+
+async def test_a_stream_ends_with_the_right_to_listen(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.web.stream._RIGHTS_ROUNDS", 1)
+    answers = [True, False]
+
+    async def still() -> bool:
+        return answers.pop(0)
+
+    told = Stream(Ledgers(journal.path), checks())
+
+    assert [event async for event in told.events(wish(still=still))] == [b"retry: 2000\n\n"]
+    assert (answers, told.listeners) == ([], 0)
