@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import ByteSize, Field, HttpUrl, PositiveFloat, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.core.report_wish import Office
 from app.telemetry.logs import LogFormat
 
 PREFIX: Final = "KUBEWITNESS_"
@@ -18,6 +20,21 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=253)]
 """A name that Kubernetes takes for most objects: a DNS subdomain (RFC 1123)."""
 ServiceName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+
+
+def _listed(text: str) -> list[str]:
+    """Return what is between commas, each once."""
+    return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+
+
+def _is_base(url: str) -> bool:
+    """Say whether something can be asked below a URL."""
+    try:
+        parts = urlsplit(url)
+        is_place = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_place and parts.scheme in ("http", "https") and not parts.query and not parts.fragment
 
 
 class CommonSettings(BaseSettings):
@@ -100,6 +117,49 @@ class CommonSettings(BaseSettings):
     console_requeue: bool = Field(
         False, description="Whoever sees everything on the console may queue dead deliveries again; else it only shows."
     )
+
+    report_hours: str = Field("8-18", description="Working hours: the report lists what people change beyond them.")
+    report_days: str = Field("mon-fri", description="Working days, such as mon-fri or sun,mon,tue,wed,thu.")
+    report_zone: str = Field("UTC", description="Time zone of the report and its hours, such as Europe/Paris.")
+
+    @field_validator("report_hours", "report_days", "report_zone")
+    @classmethod
+    def _can_be_understood(cls, text: str, field: ValidationInfo) -> str:
+        """Refuse at the start what no report could be made with."""
+        Office(**{(field.field_name or "").removeprefix("report_"): text}).understood()
+        return text
+
+    @property
+    def office(self) -> Office:
+        """When people are at work."""
+        return Office(hours=self.report_hours, days=self.report_days, zone=self.report_zone)
+
+    console_peers: str = Field(
+        "",
+        description="Consoles of the other replicas, and of the watcher, whose ledgers are shown with one's own: URLs "
+        "with commas between them. One's own may be among them. They must share --secret, or token and key.",
+    )
+    console_name: str = Field(
+        "",
+        description="Name of this replica, as the host in --console-peers begins; by default that of the machine.",
+        max_length=253,
+    )
+
+    @field_validator("console_peers")
+    @classmethod
+    def _are_consoles(cls, text: str) -> str:
+        """Refuse what no console could be asked at."""
+        for url in _listed(text):
+            if "@" in url:
+                raise ValueError("a console is asked with the token, not with a user in its URL")
+            if not _is_base(url):
+                raise ValueError(f"{url[:100]!r} is no console; write URLs such as http://kubewitness-1.example:8080")
+        return text
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The consoles in `console_peers`."""
+        return tuple(_listed(self.console_peers))
 
     @property
     def retention_age(self) -> timedelta | None:

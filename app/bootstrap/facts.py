@@ -26,6 +26,7 @@ def installation(backbone: Backbone) -> Installation:
         configuration=shown(config),
         playbooks=tuple(_playbook(each, config) for each in config.custom_playbooks),
         sinks=tuple(_sinks(backbone)),
+        office=backbone.settings.office,
     )
 
 

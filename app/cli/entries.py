@@ -65,7 +65,8 @@ Until = Annotated[str, typer.Option("--until", help="Older than; written as for 
 Contains = Annotated[str, typer.Option("--query", "-q", help="Text anywhere in the entry.")]
 
 
-def _moment(text: str, option: str) -> int | None:
+def moment_option(text: str, option: str) -> int | None:
+    """Return a time that a person wrote, None where they wrote none; raises BadParameter."""
     if not text:
         return None
     try:
@@ -82,7 +83,10 @@ def _pattern(text: str) -> str:
         raise typer.BadParameter(str(error), param_hint="--path") from error
 
 
-def _wanted(kind: str, namespace: str, name: str, user: str, operation: str | None, path: str, query: str) -> Query:
+def wanted_query(
+    kind: str, namespace: str, name: str, user: str, operation: str | None, path: str, query: str
+) -> Query:
+    """Return what the options ask for, times and actor aside; raises BadParameter."""
     return Query(
         kind=canonical(kind),
         namespace=namespace,
@@ -118,10 +122,10 @@ def list_entries(
 ) -> None:
     """List entries, newest first."""
     wanted = msgspec.structs.replace(
-        _wanted(kind, namespace, name, user, operation, path, query),
+        wanted_query(kind, namespace, name, user, operation, path, query),
         actor=actor or "",
-        since=_moment(since, "--since"),
-        until=_moment(until, "--until"),
+        since=moment_option(since, "--since"),
+        until=moment_option(until, "--until"),
     )
     with told(), closing(opened(source)) as ledger:
         entries = _read(_newest(ledger, wanted, limit))
@@ -184,8 +188,10 @@ def tail(
 
     JSON comes as one line for each entry, YAML as one document for each.
     """
-    wanted = msgspec.structs.replace(_wanted(kind, namespace, name, user, operation, path, query), actor=actor or "")
-    started = _moment(since, "--since")
+    wanted = msgspec.structs.replace(
+        wanted_query(kind, namespace, name, user, operation, path, query), actor=actor or ""
+    )
+    started = moment_option(since, "--since")
     with told(), closing(opened(source)) as ledger:
         position = ledger.position() if started is None else Position(first_sequence_at(started) - 1)
         try:

@@ -213,6 +213,10 @@ class RemoteLedger:
         """Return the names of all replicas, first the one that answers; none where the console is the only one."""
         return [each.name for each in wire.read(self._get("replicas", {}), _Replicas).items]
 
+    def of_replica(self, name: str) -> RemoteLedger:
+        """Return the ledger of one of the replicas alone, by the same way."""
+        return RemoteLedger(self._transport, name)
+
     def _get(self, path: str, asked: dict[str, str]) -> bytes:
         return self._transport.get(f"api/v1/{quote(path)}", {**asked, **self._always})
 

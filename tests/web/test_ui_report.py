@@ -16,9 +16,11 @@ from app.core.moments import milliseconds, written
 from app.core.report_wish import Office, report_wish
 from app.core.viewer import Viewer
 from app.store.database import FILE_NAME
+from app.store.dead_letters import dead_letters
 from app.store.journal import Record
 from app.store.ledger import Ledger
-from app.web.ui.report import report_of, standalone
+from app.store.paging import pages
+from app.web.ui.report import Report, beginning_of, query_of, scope_of, standalone, tally_of
 from tests.builders import make_record
 from tests.web.ledgers import client_of, console_of, write
 from tests.web.pages import HOSTILE, Document
@@ -56,10 +58,26 @@ async def page(data_dir: Path, viewer: Viewer | None = None, **parameters: str) 
     return Document(answer.text)
 
 
-def file_of(data_dir: Path, viewer: Viewer | None = None) -> str:
+def file_of(data_dir: Path) -> str:
     now = datetime.now(UTC)
+    wish = report_wish("60d", "", Office(), now)
     with closing(Ledger(data_dir / FILE_NAME)) as ledger:
-        return standalone(report_of(ledger, report_wish("60d", "", Office(), now), viewer or Viewer(), "alice", now))
+        beginning = beginning_of(ledger, dead_letters([ledger]))
+        tally = tally_of(wish, beginning)
+        for items in pages(ledger, query_of(wish)):
+            tally.add(items)
+    tally.finish()
+    return standalone(
+        Report(
+            wish=wish,
+            tally=tally,
+            beginning=beginning,
+            made_at=now,
+            made_by="alice",
+            scope=scope_of(None),
+            sees_all=True,
+        )
+    )
 
 
 async def test_a_report_says_what_happened_in_its_period(tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ from app.core.moments import milliseconds, moment_at
 from app.core.report import SENSITIVE, Counts, Tally, shares
 from app.core.report_calendar import Calendar
 from app.core.report_wish import ReportWish
-from app.core.viewer import Viewer
-from app.store.dead_letters import Dead, dead_letters
-from app.store.paging import page_of, pages
+from app.store.dead_letters import Dead
+from app.store.paging import page_of
 from app.store.reading import Reader
 from app.store.search.query import Query
 from app.web.ui import static, words
@@ -27,6 +26,9 @@ from app.web.ui.render import environment
 
 MOST_SHOWN: Final = 25
 """Rows of each table of counts; the rest is one row."""
+
+
+_NAME_LIMIT: Final = 120
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,14 +42,18 @@ class Beginning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a report says, and to whom. `missing` are replicas that did not always answer, and why."""
+    """All that a report says. `scope` says whose changes are told; where `sees_all` is false, that is not everything.
+
+    `missing` are replicas that did not always answer, and why.
+    """
 
     wish: ReportWish
     tally: Tally
     beginning: Beginning
-    viewer: Viewer
     made_at: datetime
     made_by: str
+    scope: str
+    sees_all: bool
     cluster: str = ""
     missing: Mapping[str, str] = {}
 
@@ -55,16 +61,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def clusters(self) -> str:
         """The clusters that entries name, or the one of the installation."""
         return ", ".join(name for name, _ in self.tally.clusters.ordered()[:10] if name) or self.cluster
-
-    @property
-    def scope(self) -> str:
-        """Whose changes are told."""
-        seen = self.viewer.namespaces
-        if seen is None:
-            return "all namespaces, and objects of no namespace"
-        names = [plain.one_line(each, 120) for each in sorted(seen) if each]
-        named = f"namespaces: {', '.join(names)}" if names else "no namespace"
-        return f"{named}; objects of no namespace" if "" in seen else named
 
 
 class Bars(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,14 +98,13 @@ def add_page(ledger: Reader, wish: ReportWish, tally: Tally, before: int | None)
     return page.next
 
 
-def report_of(ledger: Reader, wish: ReportWish, viewer: Viewer, made_by: str, now: datetime) -> Report:
-    """Make a report by reading all entries of its period."""
-    beginning = beginning_of(ledger, dead_letters([ledger]) if viewer.sees_all else None)
-    tally = tally_of(wish, beginning)
-    for items in pages(ledger, query_of(wish)):
-        tally.add(items)
-    tally.finish()
-    return Report(wish=wish, tally=tally, beginning=beginning, viewer=viewer, made_at=now, made_by=made_by)
+def scope_of(namespaces: frozenset[str] | None) -> str:
+    """Return in words what somebody sees."""
+    if namespaces is None:
+        return "all namespaces, and objects of no namespace"
+    names = [plain.one_line(each, _NAME_LIMIT) for each in sorted(namespaces) if each]
+    named = f"namespaces: {', '.join(names)}" if names else "no namespace"
+    return f"{named}; objects of no namespace" if "" in namespaces else named
 
 
 def standalone(report: Report) -> str:

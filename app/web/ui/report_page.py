@@ -24,7 +24,7 @@ from app.store.reading import Reader
 from app.web.ledgers import is_local, ledgers_of, missing_of, viewer_of
 from app.web.ui.installation import Installation
 from app.web.ui.render import page, root
-from app.web.ui.report import Beginning, Report, add_page, beginning_of, context, tally_of
+from app.web.ui.report import Beginning, Report, add_page, beginning_of, context, scope_of, tally_of
 from app.web.ui.routing import PageRoute
 
 MOST: Final = 2
@@ -99,9 +99,10 @@ async def _made(request: Request, wish: ReportWish, given: Mapping[str, str], cl
         wish=wish,
         tally=tally,
         beginning=beginning,
-        viewer=viewer,
         made_at=datetime.now(UTC),
         made_by=_name(viewer),
+        scope=scope_of(viewer.namespaces),
+        sees_all=viewer.sees_all,
         cluster=cluster,
         missing=missing,
     )
