@@ -159,7 +159,7 @@ class Auditor:
 
     def _console(self, health: Health) -> ASGIApp:
         backbone = self.backbone
-        app = console(backbone.journal.path, health, self.metrics, lambda: installation(backbone))
+        app = console(backbone.journal.path, health, self.metrics, lambda: installation(backbone), backbone.peers)
         return backbone.guarded(app)
 
 

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from app.audit.fingerprint_key import fingerprint_key
 from app.bootstrap.entrance import Entrance, namespaces_in
 from app.bootstrap.process import Background, every
+from app.bootstrap.replicas import peers_of
 from app.bootstrap.sinks import Employed
 from app.config.model import Config
 from app.config.reload import WatchedConfig
@@ -34,6 +35,7 @@ from app.store.database import connect_reader
 from app.store.deliveries import CLOCK_STEP, DeliveryQueue, forget_memories, queue_state
 from app.store.journal import Journal, JournalObserver
 from app.store.ledger import Ledger
+from app.store.reading import Reader
 from app.store.retention import Retention, forget, is_over, journal_size
 from app.store.search.indexer import Indexer
 from app.telemetry.metrics import Metrics
@@ -43,6 +45,7 @@ from app.web.server import listen, listener, stop
 
 if TYPE_CHECKING:
     from app.bootstrap.installation import Installation
+    from app.remote.peers import Peers
 
 logger = structlog.get_logger(__name__)
 
@@ -92,6 +95,7 @@ class Backbone:
         self.search = Indexer(self.journal.path)
         self.installation: Installation | None = None
         self.entrance: Entrance | None = None
+        self.peers: Peers | None = None
         self._on_config = on_config
         self._measured_sinks: set[str] = set()
         self.employed = Employed(self.config, self.metrics.sink_up)
@@ -115,6 +119,7 @@ class Backbone:
         self.console_token = self._console_token()
         self.entrance = Entrance(self.settings, self._key, self.console_token, self._namespaces)
         await self.entrance.open()
+        self.peers = peers_of(self.settings, self.entrance.replica_token, self.console_token)
         self.metrics.follow_journal(lambda: self.journal.pending, lambda: self.journal.pending_seconds)
 
     async def employ_sinks(self) -> None:
@@ -201,7 +206,9 @@ class Backbone:
             raise
 
     async def _disconnect(self) -> None:
-        """End the connections to the API server."""
+        """End the connections to the API server, and to the other replicas."""
+        if self.peers is not None:
+            self.peers.close()
         if self.entrance is not None:
             await self.entrance.close()
         if self.installation is not None:
@@ -214,8 +221,9 @@ class Backbone:
         return guarded(app, self.entrance.access)
 
     def _namespaces(self) -> Sequence[str]:
-        """Return the namespaces of which something is in the ledger."""
-        with contextlib.closing(Ledger(self.journal.path)) as ledger:
+        """Return the namespaces of which something is in the ledger of any replica."""
+        own: Reader = Ledger(self.journal.path)
+        with contextlib.closing(self.peers.merged(own, None) if self.peers is not None else own) as ledger:
             return namespaces_in(ledger)
 
     def redactor(self, config: Config) -> Redactor:

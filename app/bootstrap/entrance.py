@@ -73,10 +73,11 @@ class Entrance:
     def _access(self, more: Sequence[Method]) -> Access:
         requeue = self._settings.console_requeue
         methods: list[Method] = [
-            TokenMethod("token", self._token, Viewer(name=CONSOLE, may_requeue=requeue)),
+            # First: replicas show that of the console, too, for those that do not share the secret.
             TokenMethod(
                 "replica", lambda: self.replica_token, Viewer(name=REPLICA, may_requeue=True), is_offered=False
             ),
+            TokenMethod("token", self._token, Viewer(name=CONSOLE, may_requeue=requeue)),
         ]
         if self._settings.console_users_file is not None:
             methods.append(Users(UsersFile(self._settings.console_users_file), self._attempts, may_requeue=requeue))

@@ -67,7 +67,9 @@ class Watcher:
             from app.web.console import console  # noqa: PLC0415
 
             backbone = self.backbone
-            return console(backbone.journal.path, health, backbone.metrics, lambda: installation(backbone))
+            return console(
+                backbone.journal.path, health, backbone.metrics, lambda: installation(backbone), backbone.peers
+            )
 
         return self.backbone.guarded(LightConsole(health, self.backbone.metrics, load))
 

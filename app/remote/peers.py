@@ -34,18 +34,19 @@ NEWEST_SECONDS: Final = 0.3
 _THREADS: Final = 32
 _UNANSWERED: Final = (0, HTTPStatus.UNAUTHORIZED)
 
-Token = Callable[[], str]
+Headers = Callable[[], Mapping[str, str]]
+"""What to show at this moment, so that replicas let this process in."""
 
 
 class Peer:
     """One replica, as its console answers. May be used by several threads at once."""
 
-    def __init__(self, name: str, url: str, http: httpx.Client, token: Token, own_instance: str) -> None:
+    def __init__(self, name: str, url: str, http: httpx.Client, credentials: Headers, own_instance: str) -> None:
         self.name = name
         self.url = url
         self.is_self = False
         self._http = http
-        self._token = token
+        self._credentials = credentials
         self._own_instance = own_instance
         self._rests_until = 0.0
         self._problem = ""
@@ -66,9 +67,7 @@ class Peer:
         narrowed = {} if namespaces is None else {NAMESPACES: written_namespaces(namespaces)}
 
         def headers() -> Mapping[str, str]:
-            token = self._token()
-            shown = {"Authorization": f"Bearer {token}"} if token else {}
-            return {**shown, **narrowed, LOCAL: "true"}
+            return {**self._credentials(), **narrowed, LOCAL: "true"}
 
         return HttpTransport(self._http, self.url, headers, self._notice)
 
@@ -109,19 +108,19 @@ class Peer:
 
 
 class Peers:
-    """All other replicas of this process. `close` ends the connections to them.
+    """All other replicas of this process, which let it in for its credentials. `close` ends the connections to them.
 
     `name` is what the URL of this process itself would give it, if it is among the others; without one it is called as
     its machine is, and finds out which URL is its own when it is answered by itself.
     """
 
-    def __init__(self, urls: Sequence[str], name: str, token: Token) -> None:
+    def __init__(self, urls: Sequence[str], name: str, credentials: Headers) -> None:
         self.name = name or socket.gethostname()
         self.instance = secrets.token_hex(8)
         self._http = client(secure=any(url.startswith("https:") for url in urls))
         others = [url for url in urls if not name or _short_name(url) != name]
         named = _names(others, self.name).items()
-        self._peers = [Peer(each, url, self._http, token, self.instance) for url, each in named]
+        self._peers = [Peer(each, url, self._http, credentials, self.instance) for url, each in named]
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="peers")
 
     @property

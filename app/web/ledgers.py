@@ -71,11 +71,6 @@ class Ledgers:
         )
         raise UnknownReplicaError(f"there is no replica {replica[:40]!r}: {known}")
 
-    def close(self) -> None:
-        """End the connections to the other replicas."""
-        if self._peers is not None:
-            self._peers.close()
-
 
 def ledgers_of(request: Request) -> Ledgers:
     """Return what opens the ledger of the console that is asked."""

@@ -66,7 +66,7 @@ def replica(data_dir: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def peers_of(*urls: str, name: str = "witness-0", token: str = TOKEN) -> Iterator[Peers]:
     """Yield the other replicas of a process of that name."""
-    made = Peers(urls, name, lambda: token)
+    made = Peers(urls, name, lambda: {"Authorization": f"Bearer {token}"})
     try:
         yield made
     finally:
