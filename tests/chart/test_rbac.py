@@ -51,14 +51,18 @@ def test_no_rule_has_a_wildcard(helm: Helm, name: str) -> None:
             assert "nonResourceURLs" not in rule
 
 
+MADE = (["events"], ["tokenreviews"], ["subjectaccessreviews"])
+"""What may be made: the events of a sink, and questions, which are stored nowhere."""
+
+
 @EVERY
-def test_nothing_may_be_made_or_deleted_but_the_events_of_a_sink(helm: Helm, name: str) -> None:
+def test_nothing_may_be_made_or_deleted_but_events_and_questions(helm: Helm, name: str) -> None:
     forbidden = {"create", "delete", "deletecollection", "bind", "escalate", "impersonate"}
     for role in roles(rendered(helm, name)):
         if not is_hook(role):
             for rule in role["rules"]:
                 found = forbidden & set(rule["verbs"])
-                assert not found or (rule["resources"], found) == (["events"], {"create"})
+                assert not found or (found == {"create"} and rule["resources"] in MADE)
 
 
 @EVERY
@@ -158,3 +162,18 @@ def test_a_separate_watcher_gets_them_too(helm: Helm) -> None:
         found = rules(documents, "ClusterRole", label)
         assert {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]} in found
         assert {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]} in found
+
+
+def test_users_of_the_cluster_are_asked_about_only_where_that_is_wanted(helm: Helm) -> None:
+    asked = {("authentication.k8s.io", "tokenreviews"), ("authorization.k8s.io", "subjectaccessreviews")}
+
+    assert asked <= granted(rules(rendered(helm, "console-access"), "ClusterRole", "kubewitness")).keys()
+    assert not asked & granted(rules(rendered(helm, "default"), "ClusterRole", "kubewitness")).keys()
+
+
+def test_whoever_may_view_a_namespace_may_see_its_entries(helm: Helm) -> None:
+    role = one(rendered(helm, "console-access"), "ClusterRole", "kubewitness-view")
+
+    assert role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    assert role["rules"] == [{"apiGroups": ["kubewitness.io"], "resources": ["entries"], "verbs": ["get"]}]
+    assert not [each for each in rendered(helm, "default") if each["metadata"]["name"] == "kubewitness-view"]

@@ -99,7 +99,15 @@ class Ingress(_Values):
     tls_secret_name: DnsName
 
 
+class KubernetesAuth(_Values):
+    enabled: bool
+    audience: Annotated[str, Field(pattern=r"^\S*$")]
+
+
 class Console(_Values):
+    requeue: bool
+    users_secret_name: DnsName
+    kubernetes_auth: KubernetesAuth
     ingress: Ingress
 
 

@@ -16,6 +16,20 @@
 - --tls-overlap-seconds={{ include "auditor.text" .overlapSeconds }}
 {{- end }}
 {{- end }}
+{{- with .Values.console }}
+{{- if .usersSecretName }}
+- --console-users-file=/etc/kubewitness/users/users
+{{- end }}
+{{- if .kubernetesAuth.enabled }}
+- --console-kubernetes-auth
+{{- with .kubernetesAuth.audience }}
+- {{ printf "--console-kubernetes-audience=%s" . | quote }}
+{{- end }}
+{{- end }}
+{{- if .requeue }}
+- --console-requeue
+{{- end }}
+{{- end }}
 {{- if include "auditor.isEmbedded" . }}
 - --watch
 - --lease-name={{ $name }}-watcher
