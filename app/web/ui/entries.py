@@ -21,6 +21,7 @@ from app.web.ui.render import page
 _DOCUMENT_LINES = 3000
 _LOG_LINES = 2000
 _CELL = 2000
+_LONGEST_TEXT = 64 * 1024
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +50,8 @@ def page_of(request: Request, ledger: Reader, entry_id: str) -> Response:
         groups=[plain.one_line(group) for group in entry.user.groups],
         changes=[sides.shown(change) for change in entry.changes],
         unified=unified.unified(entry.changes),
-        patch=_document([_operation(each) for each in entry.patch]),
+        patch=_short(_document([_operation(each) for each in entry.patch])),
+        command=_short(told.undo.command) if isinstance(told.undo, Undo) else "",
         document=_yaml(entry.object),
         evidence=list(_evidence(told.findings)),
         undo=told.undo,
@@ -57,6 +59,11 @@ def page_of(request: Request, ledger: Reader, entry_id: str) -> Response:
         token=deliveries.requeue_token(request),
         queued=request.query_params.get("queued", ""),
     )
+
+
+def _short(text: str) -> str:
+    """Leave out what nobody reads or pastes, and a browser takes seconds to lay out; the API has it."""
+    return text if len(text) <= _LONGEST_TEXT else ""
 
 
 def _told(ledger: Reader, entry_id: str) -> data.Told:
