@@ -204,7 +204,7 @@ def _show(steps: Steps, settings: Settings, directory: Path, auditor: Any, once:
     ]
     if not once:
         base = f"http://127.0.0.1:{auditor.console_address[1]}"
-        lines += [f"  {base}/api/v1/entries", f"  {base}/metrics", f"  {base}/readyz"]
+        lines += [f"  {base}/", f"  {base}/api/v1/entries", f"  {base}/metrics", f"  {base}/readyz"]
         if with_cluster:
             kubeconfig = directory / "cluster" / "identities" / "admin.kubeconfig"
             lines.append(f"  kubectl --kubeconfig {kubeconfig} set image deployment/web web=nginx:1.29 -n shop")

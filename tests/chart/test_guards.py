@@ -72,7 +72,7 @@ CASES = {
         {"persistence": {"size": "5Gi"}}, "retention.size: 5GiB", "persistence.size (5Gi)"
     ),
     "a journal larger than its volume, in other units": Case(
-        {"persistence": {"size": "900M"}, "retention": {"size": 1000000000}}, "retention.size: 1000000000", "two thirds"
+        {"persistence": {"size": "900M"}, "retention": {"size": 1000000000}}, "retention.size: 1000000000", "about half"
     ),
     "a budget for one replica": Case(
         {"podDisruptionBudget": {"enabled": True}}, "podDisruptionBudget.enabled", "write replicas: 2"

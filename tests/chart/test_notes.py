@@ -40,6 +40,7 @@ def test_they_say_how_to_see_that_it_works(helm: Helm) -> None:
     assert "helm --namespace kubewitness test kubewitness\n" in said
     assert "set image deployment/witness" in said
     assert "exec kubewitness-0 -- kubewitness entries list\n" in said
+    assert "kubectl --namespace kubewitness port-forward pod/kubewitness-0 8080\n" in said
 
 
 def test_they_say_what_one_replica_loses(helm: Helm) -> None:
