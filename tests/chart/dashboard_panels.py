@@ -234,6 +234,13 @@ _LEDGER: Final = (
         unit="bytes",
         series={"{{pod}}": own("kubewitness_journal_size_bytes")},
     ),
+    Panel(
+        title="Not in the search index",
+        description="Entries that searches read one by one, until the index has them: all of them after the index was"
+        " deleted, or the machine restarted. Searches find them all the same.",
+        unit="short",
+        series={"{{pod}}": own("kubewitness_search_behind_entries")},
+    ),
 )
 
 _DELIVERIES: Final = (
