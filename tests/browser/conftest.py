@@ -18,6 +18,7 @@ from tests.browser.chromium import Chromium, Script
 from tests.browser.installation import FACTS
 from tests.browser.ledgers import fill
 from tests.store.observed import opened
+from tests.web.doors import OWNER, as_viewer
 from tests.web.ledgers import checks
 
 LOOPBACK: Final = "127.0.0.1"
@@ -55,7 +56,8 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 @pytest.fixture
 async def visitor(chromium: Chromium, journal: Journal) -> AsyncIterator[Visitor]:
     sock = listen(LOOPBACK, 0, "--console-port")
-    server = listener(console(journal.path, checks(), Metrics(), lambda: FACTS))
+    app = console(journal.path, checks(), Metrics(), lambda: FACTS)
+    server = listener(as_viewer(app, OWNER))
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     yield Visitor(chromium, f"http://{LOOPBACK}:{sock.getsockname()[1]}")
     await stop(server, serving)

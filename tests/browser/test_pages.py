@@ -53,11 +53,13 @@ async def test_every_page_can_be_read_in_both_themes_on_a_phone_and_by_a_screen_
     pages = LISTS | OBJECTS | DELIVERIES | entries(journal)
     folder = PICTURES / "pages"
 
-    assert await visitor.troubles("look.mjs", str(folder), *(each for item in pages.items() for each in item)) == []
+    assert (
+        await visitor.troubles("look.mjs", str(folder), "all", *(each for item in pages.items() for each in item)) == []
+    )
     assert all((folder / f"{name}-dark-390.png").exists() for name in pages)
 
 
-@pytest.mark.parametrize("way", ["keys", "off", "range", "search", "plain", "copy", "points"])
+@pytest.mark.parametrize("way", ["keys", "off", "range", "search", "plain", "copy", "points", "requeue", "failed"])
 async def test_a_way_through_the_console(visitor: Visitor, way: str) -> None:
     assert await visitor.troubles("walk.mjs", way) == []
 

@@ -81,6 +81,22 @@ const ways = {
     check((await page.locator(".difference .change").count()) === 1, "the net change is one field");
     check((await page.locator(".difference mark").count()) > 0, "and what differs within the line is marked");
   },
+  async requeue(page) {
+    await page.goto(address("/deliveries?state=dead"));
+    await page.click("main form button >> nth=-1");
+    await page.waitForURL("**queued=1**");
+    check((await page.textContent("[role=status].note")).startsWith("Queued again"), "it is said that it is tried again");
+  },
+  async failed(page) {
+    await page.goto(address("/?operation=FAILED"));
+    await page.click(".entry a.to");
+    await page.waitForURL("**/entries/**");
+    check((await page.textContent("h1")).includes("nightly-"), "the Job is the headline");
+    const log = page.locator("pre.log").first();
+    check((await log.textContent()).includes("FATAL: cannot connect"), "its log is there");
+    check(await log.evaluate((each) => each.scrollTop > 0 && each.scrollTop + each.clientHeight >= each.scrollHeight - 2), "and shows its end first");
+    check((await page.getByRole("heading", { name: "Job Events", exact: false }).count()) > 0, "and so are its events");
+  },
   async search(page) {
     await page.goto(address("/"));
     await page.fill("[name=q]", "nginx");
