@@ -16,6 +16,7 @@ import msgspec
 from app.core.change import Entry
 from app.core.delivery import Delivery, DeliveryState
 from app.core.identity import sequence_of
+from app.remote import wire
 from app.remote.ledger import RemoteLedger
 from app.remote.transport import RemoteError
 from app.store.objects import MOST
@@ -80,6 +81,9 @@ class _Identified(msgspec.Struct):
     id: str
 
 
+_ORDER: Final = operator.itemgetter(0, 1)
+"""By sequence number, and by the rest of the id where several replicas gave the same."""
+
 _ids: Final = msgspec.json.Decoder(_Identified)
 
 
@@ -106,10 +110,15 @@ class MergedLedger:
 
         Entries of several replicas that have the same number stay on one page, which may then be larger.
         """
-        pages = self._answers(lambda ledger: ledger.search(query, limit=limit, before=before))
+
+        def page_of(ledger: Reader) -> tuple[int | None, list[_Told]]:
+            page = ledger.search(query, limit=limit, before=before)
+            return page.next, _told(page.items)
+
+        pages = self._answers(page_of)
         # Below the highest end of a page there may be entries that are not on it.
-        end = max((page.next for page in pages if page.next is not None), default=None)
-        found = heapq.merge(*(_told(page.items) for page in pages), key=operator.itemgetter(0, 1), reverse=True)
+        end = max((end for end, _ in pages if end is not None), default=None)
+        found = heapq.merge(*(told for _, told in pages), key=_ORDER, reverse=True)
         kept = list[_Told]()
         for sequence, group in itertools.groupby(_unique(found), key=operator.attrgetter("sequence")):
             if end is not None and sequence < end:
@@ -122,17 +131,21 @@ class MergedLedger:
 
     def follow(self, query: Query, position: Position, limit: int) -> tuple[Position, list[msgspec.Raw]]:
         """Return how far each replica was read, and what matches of the next `limit` entries of each, oldest first."""
-        start = Position(position.of.get(self.name, position.sequence))
 
-        def came(part: Part) -> tuple[Position, list[msgspec.Raw]]:
+        def came(ledger: Reader, after: int) -> tuple[int, list[_Told]]:
+            reached, items = ledger.follow(query, Position(after), limit)
+            return reached.sequence, _told(items)
+
+        def came_to(part: Part) -> tuple[int, list[_Told]]:
             newest = part.peer.newest(part.ledger)
             # Of who was not followed yet, all that comes is told, also what it numbers lower than others do.
             after = position.of.get(part.peer.name, min(position.sequence, newest))
-            return part.ledger.follow(query, Position(after), limit) if newest > after else (Position(after), [])
+            return came(part.ledger, after) if newest > after else (after, [])
 
-        answers = self._each(lambda: self._own.follow(query, start, limit), came, FOLLOW_SECONDS)
-        reached = {name: read.sequence for name, (read, _) in answers.items()}
-        told = heapq.merge(*(_told(items) for _, items in answers.values()), key=operator.itemgetter(0, 1))
+        start = position.of.get(self.name, position.sequence)
+        answers = self._each(lambda: came(self._own, start), came_to, FOLLOW_SECONDS)
+        reached = {name: sequence for name, (sequence, _) in answers.items()}
+        told = heapq.merge(*(told for _, told in answers.values()), key=_ORDER)
         return Position(position.sequence, {**position.of, **reached}), [each.item for each in _unique(told)]
 
     def histogram(self, query: Query, since: int, until: int, buckets: int) -> list[Bucket]:
@@ -177,8 +190,7 @@ class MergedLedger:
 
     def find(self, beginning: str) -> list[msgspec.Raw]:
         """Return the entries, two at most, whose id begins so; raises ValueError for what cannot begin an id."""
-        found = self._answers(lambda ledger: ledger.find(beginning))
-        told = heapq.merge(*(_told(items) for items in found), key=operator.itemgetter(0, 1))
+        told = heapq.merge(*self._answers(lambda ledger: _told(ledger.find(beginning))), key=_ORDER)
         return [each.item for each in itertools.islice(_unique(told), 2)]
 
     def of_object(
@@ -300,10 +312,12 @@ def _asked(part: Part, question: Callable[[Part], T]) -> T:
     return answer
 
 
-def _told(items: Iterable[msgspec.Raw]) -> Iterator[_Told]:
-    for item in items:
-        identified = _ids.decode(item).id
-        yield _Told(sequence_of(identified), identified, item)
+def _told(items: Iterable[msgspec.Raw]) -> list[_Told]:
+    """Return entries with what they are ordered by; raises RemoteError for what is no entry."""
+    try:
+        return [_Told(sequence_of(each), each, item) for item in items for each in (_ids.decode(item).id,)]
+    except ValueError as error:
+        raise wire.not_understood(error) from None
 
 
 def _unique(told: Iterable[_Told]) -> Iterator[_Told]:

@@ -53,7 +53,10 @@ def served(app: ASGIApp, sock: socket.socket | None = None) -> Iterator[str]:
 
 def of(data_dir: Path, peers: Peers | None = None) -> Console:
     """Return the console of a folder's journal, which nobody guards."""
-    return console(data_dir / FILE_NAME, checks(), Metrics(), peers=peers)
+    made = console(data_dir / FILE_NAME, checks(), Metrics(), peers=peers)
+    # What FastAPI puts off until the first request silences warnings, which two threads must not do at the same time.
+    made.openapi()
+    return made
 
 
 @contextlib.contextmanager
