@@ -18,10 +18,15 @@ from tests.e2e.environment import do_without
 
 HERE: Final = Path(__file__).parent
 LOCK: Final = HERE / "package-lock.json"
-PICTURES: Final = HERE.parents[1] / "build" / "screenshots"
-"""Build output: what the pages looked like, kept until the next run."""
-
 PATIENCE_SECONDS: Final = 240.0
+
+
+def pictures(name: str) -> Path:
+    """Return an empty folder for what pages look like: build output, kept until the next run."""
+    folder = HERE.parents[1] / "build" / "screenshots" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 class Environment(BaseSettings):

@@ -11,7 +11,7 @@ import pytest
 
 from app.store.journal import Journal
 from app.store.ledger import Ledger, Query
-from tests.browser.chromium import LOCK, PICTURES
+from tests.browser.chromium import LOCK, pictures
 from tests.browser.conftest import Visitor
 from tests.browser.ledgers import fresh, ids
 
@@ -51,7 +51,7 @@ async def test_every_page_can_be_read_in_both_themes_on_a_phone_and_by_a_screen_
     visitor: Visitor, journal: Journal
 ) -> None:
     pages = LISTS | OBJECTS | DELIVERIES | entries(journal)
-    folder = PICTURES / "pages"
+    folder = pictures("pages")
 
     assert (
         await visitor.troubles("look.mjs", str(folder), "all", *(each for item in pages.items() for each in item)) == []

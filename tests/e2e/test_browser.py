@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from app.cli.controlplane import ControlPlane
-from tests.browser.chromium import PICTURES, Chromium
+from tests.browser.chromium import Chromium, pictures
 from tests.e2e.browsed import HOSTILE, NAMESPACE, PRINTABLE, Browsed, a_job_fails, browsed, people_work, strangers_work
 from tests.e2e.jobs import Jobs
 from tests.e2e.kubelet import Kubelet
@@ -52,10 +52,9 @@ def auditor(
     cluster: ControlPlane,
     kubelet: Kubelet,
     kubeconfig: Path,
-    chromium: Chromium,
 ) -> Iterator[Browsed]:
     """Return the program when everything has happened that its pages are to show."""
-    assert chromium.modules
+    Chromium.find()  # or nobody will look at it
     with (
         browsed(tmp_path_factory.mktemp("browsed"), cluster, kubeconfig) as running,
         closing(Jobs(cluster, kubelet, "browsed-jobs")) as jobs,
@@ -99,7 +98,7 @@ def test_a_new_image_is_on_the_page_as_soon_as_kubectl_has_set_it(
 
 def test_every_page_is_legible_and_nothing_of_a_strangers_runs(auditor: Browsed, chromium: Chromium) -> None:
     pages = QUIET | HOSTILE_ADDRESSES | auditor.addresses()
-    folder = PICTURES / "cluster"
+    folder = pictures("cluster")
     arguments = [each for item in pages.items() for each in item]
 
     with chromium.run(auditor.console_url, "look.mjs", str(folder), "two", *arguments) as looking:
