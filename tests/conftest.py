@@ -19,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-golden", action="store_true", help="Write what sinks send into tests/sinks/golden.")
+    parser.addoption("--write-golden", action="store_true", help="Write tests/sinks/golden and tests/cli/golden anew.")
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ def _facts(entry: Entry, view: View) -> Table:
         "when": f"{local(entry.at)} ({age(entry.at, view.now)} ago)",
         "cluster": entry.cluster,
         "what": f"{entry.operation} {object_name(entry)}" + (" (dry run: nothing was stored)" if entry.dry_run else ""),
-        "who": f"{entry.user.username} ({entry.actor.kind})",
+        "who": f"{entry.user.username} ({entry.actor.kind})" if entry.user.username else "",
         "groups": ", ".join(entry.user.groups),
         "how": " ".join(part for part in (entry.field_manager, entry.actor.manager_operation) if part),
         "from": " on node ".join(part for part in (entry.actor.pod, entry.actor.node) if part),

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.output import View
-from app.cli.tables import NAME_LIMIT, SHORT_ID, change_text, stacked, table_of, time_header, user
+from app.cli.tables import NAME_LIMIT, SHORT_ID, USER_LIMIT, change_text, stacked, table_of, time_header, user
 from app.cli.times import local
 from app.core import text as plain
 from app.core.blame import Blame
@@ -36,9 +36,9 @@ _ORIGINS: Final = {"before": "before the ledger", "unseen": "changed unseen"}
 def story_table(lives: Sequence[Life], view: View) -> Table:
     """Return the chapters of all lives as a table, oldest first; a new life begins after a line of its own."""
     wide = ("ID", *(("AGE", "WHEN") if view.width is None else ("WHEN",)), "USER", "EVENT", "CHANGE")
-    headers = ("ID", "WHAT") if view.is_narrow else wide
+    headers = wide if view.is_wide else ("ID", "WHAT")
     table = table_of(headers)
-    row = _narrow_chapter if view.is_narrow else _chapter
+    row = _chapter if view.is_wide else _narrow_chapter
     for number, life in enumerate(lives):
         if number:
             table.add_row(*[Text("─" * 4 if header == "ID" else "", style="dim") for header in headers])
@@ -82,7 +82,7 @@ def _field(each: Blame, view: View) -> list[RenderableType]:
     return [
         Text((each.entry_id or "")[:SHORT_ID]),
         _time(each, view),
-        _setter(each),
+        _setter(each, view),
         Text(plain.one_line(each.path, view.limit(NAME_LIMIT * 2)), style="bold"),
         Text(plain.value(each.value, view.limit(_VALUE_LIMIT))),
         Text(_was(each, view), style="dim"),
@@ -94,7 +94,7 @@ def _narrow_field(each: Blame, view: View) -> list[RenderableType]:
         (plain.one_line(each.path, NAME_LIMIT * 2), "bold"), ": ", plain.value(each.value, _VALUE_LIMIT)
     )
     was = _was(each, view)
-    who = Text.assemble(_setter(each), (f", was {was}" if was else "", "dim"), no_wrap=True, overflow="ellipsis")
+    who = Text.assemble(_setter(each, view), (f", was {was}" if was else "", "dim"), no_wrap=True, overflow="ellipsis")
     return [stacked(Text((each.entry_id or "")[:SHORT_ID]), Text(_time(each, view), style="dim")), stacked(value, who)]
 
 
@@ -102,8 +102,10 @@ def _time(each: Blame, view: View) -> str:
     return view.time(each.at) if each.entry_id is not None else ""
 
 
-def _setter(each: Blame) -> Text:
-    return Text(_ORIGINS[each.origin], style="dim") if each.entry_id is None else user(each.user, each.actor)
+def _setter(each: Blame, view: View) -> Text:
+    if each.entry_id is None:
+        return Text(_ORIGINS[each.origin], style="dim")
+    return user(each.user, each.actor, view.limit(USER_LIMIT))
 
 
 def _was(each: Blame, view: View) -> str:

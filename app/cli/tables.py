@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +24,8 @@ MESSAGE_LIMIT: Final = 120
 """Characters of one cell of a list: strangers choose names, and none may push the other columns away."""
 
 _VALUE_LIMIT: Final = 48
-_USER_LIMIT: Final = 30
+_INDENTED: Final = (0, 0, 0, 2)
+USER_LIMIT: Final = 30
 _STEP: Final = re.compile(r"\.?[^.\[\]]+(?:\[(?:[^\]\\]|\\.)*\])*|\[(?:[^\]\\]|\\.)*\]")
 """A step of a written path with the brackets that follow it."""
 
@@ -35,7 +37,7 @@ _OPERATION_STYLES: Final = {
     "FAILED": "bold red",
 }
 _STATE_STYLES: Final = {"pending": "yellow", "delivered": "green", "dead": "bold red", "withheld": "dim"}
-_LEAST: Final = {"ID": SHORT_ID, "AGE": 4, "WHEN": 15, "USER": 12, "OPERATION": 9, "OBJECT": 28}
+_LEAST: Final = {"ID": SHORT_ID, "AGE": 4, "WHEN": 15, "USER": 30, "OPERATION": 9, "OBJECT": 28}
 """Columns of a table of one entry, so that such tables stand below each other."""
 
 
@@ -66,34 +68,53 @@ def stacked(*lines: RenderableType) -> Group:
 
 def entries_table(entries: Iterable[Entry], view: View, *, header: bool = True) -> Table:
     """Return entries as a table. Without a header its columns have a least width, so that rows of several align."""
-    change = ("CHANGE",) if view.is_wide else ()
-    wide = ("ID", time_header(view), "USER", "OPERATION", "OBJECT", *change)
-    table = table_of(("ID", "WHAT") if view.is_narrow else wide, is_headed=header)
-    row = _narrow_row if view.is_narrow else _row
+    table = table_of(_headers(view), is_headed=header)
+    row = _narrow_row if view.is_narrow else _row if view.is_wide else _medium_row
     for entry in entries:
         table.add_row(*row(entry, view))
     return table
 
 
+def _headers(view: View) -> tuple[str, ...]:
+    if view.is_wide:
+        return ("ID", time_header(view), "USER", "OPERATION", "OBJECT", "CHANGE")
+    return ("ID", "WHAT") if view.is_narrow else ("ID", "USER", "OBJECT")
+
+
 def _row(entry: Entry, view: View) -> list[RenderableType]:
-    details = [cell(object_name(entry), view.limit(NAME_LIMIT)), _summary(entry, view)]
     return [
         Text(entry.id[:SHORT_ID]),
         view.time(entry.at),
-        user(entry.user.username, entry.actor.kind, view.limit(_USER_LIMIT)),
+        user(entry.user.username, entry.actor.kind, view.limit(USER_LIMIT)),
         _operation(entry),
-        *(details if view.is_wide else [stacked(*details)]),
+        cell(object_name(entry), view.limit(NAME_LIMIT)),
+        _summary(entry, view),
+    ]
+
+
+def _medium_row(entry: Entry, view: View) -> list[RenderableType]:
+    who = user(entry.user.username, entry.actor.kind, USER_LIMIT)
+    room = (view.width or 0) - SHORT_ID - USER_LIMIT - 4
+    return [
+        _id_and_time(entry, view),
+        # The operation keeps its line where nobody did it.
+        Group(who, _operation(entry)),
+        stacked(cell(object_name(entry), NAME_LIMIT), _summary(entry, view, room)),
     ]
 
 
 def _narrow_row(entry: Entry, view: View) -> list[RenderableType]:
     what = Text.assemble(_operation(entry), " ", plain.one_line(object_name(entry), NAME_LIMIT))
-    who = user(entry.user.username, entry.actor.kind, _USER_LIMIT)
-    summary = _summary(entry, view)
+    who = user(entry.user.username, entry.actor.kind, USER_LIMIT)
+    summary = _summary(entry, view, (view.width or 0) - SHORT_ID - len(who) - 4)
     told = Text.assemble(who, ": " if who and summary else "", summary)
     for text in (what, told):
         text.no_wrap, text.overflow = True, "ellipsis"
-    return [stacked(Text(entry.id[:SHORT_ID]), Text(view.time(entry.at), style="dim")), stacked(what, told)]
+    return [_id_and_time(entry, view), stacked(what, told)]
+
+
+def _id_and_time(entry: Entry, view: View) -> Group:
+    return Group(Text(entry.id[:SHORT_ID]), Text(view.time(entry.at), style="dim"))
 
 
 def user(username: str, kind: str, limit: int = NAME_LIMIT) -> Text:
@@ -112,14 +133,17 @@ def object_name(entry: Entry) -> str:
     return f"{entry.resource}/{entry.resource.subresource}" if entry.resource.subresource else str(entry.resource)
 
 
-def _summary(entry: Entry, view: View) -> Text:
+def _summary(entry: Entry, view: View, room: int | None = None) -> Text:
+    """Return the first change, and how many more there are: in so many columns, where that is known."""
     if not entry.changes:
         return Text("(too large to be read)" if entry.truncated is True else "", style="dim")
     first, others = entry.changes[0], len(entry.changes) - 1
     path = first.path if view.width is None else _short_path(first.path)
     text = change_text(first, limit=view.limit(_VALUE_LIMIT), path=path, path_limit=view.limit(NAME_LIMIT))
-    if others:
-        text.append(f"  +{others} more", style="dim")
+    more = f"  +{others} more" if others else ""
+    if room is not None:
+        text.truncate(max(room - len(more), 0), overflow="ellipsis")
+    text.append(more, style="dim")
     return text
 
 
@@ -152,11 +176,11 @@ def differences(changes: Iterable[FieldChange], view: View, headers: Sequence[st
     return table
 
 
-def _below_each_other(change: FieldChange) -> list[Text]:
+def _below_each_other(change: FieldChange) -> list[RenderableType]:
     return [
         _path(change),
-        Text.assemble("  - ", plain.value(change.old), style="red"),
-        Text.assemble("  + ", plain.value(change.new), style="green"),
+        Padding(Text.assemble("- ", plain.value(change.old), style="red"), _INDENTED),
+        Padding(Text.assemble("+ ", plain.value(change.new), style="green"), _INDENTED),
     ]
 
 

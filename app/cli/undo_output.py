@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from app.cli.output import view
-from app.cli.tables import differences
-from app.cli.times import age
+from app.cli.tables import differences, object_name
+from app.cli.times import age, local
 from app.core import text as plain
 from app.core.change import Entry
 from app.core.raw import items, string
@@ -62,10 +62,11 @@ def _said(answer: dict[str, Any], field: str) -> str:
 
 
 def _headline(entry: Entry, undo: Undo) -> Text:
-    when = f"{age(entry.at, view().now)} ago"
+    when = f"{local(entry.at)} ({age(entry.at, view().now)} ago)"
     who = plain.one_line(entry.user.username) or "nobody"
+    what = f"{entry.operation} {object_name(entry)}{f' in {entry.cluster}' if entry.cluster else ''}"
     verb = {"patch": "changes it back", "create": "creates it again", "delete": "deletes it"}[undo.action]
-    return Text(plain.one_line(f"{plain.what(entry)} by {who}, {when}: undoing {verb}", _LIMIT), style="bold")
+    return Text(plain.one_line(f"{what} by {who}, {when}: undoing {verb}", _LIMIT), style="bold")
 
 
 def _yaml(document: dict[str, Any]) -> Iterator[str]:

@@ -132,7 +132,7 @@ async def _write(
         await _append(journal, ids, now - age, fields, sinks, number, title)
         for number, (age, fields, sinks) in enumerate(entries)
     ]
-    await _settle(DeliveryQueue(journal), title)
+    await settle(DeliveryQueue(journal), title)
     await journal.close(10)
     return written
 
@@ -163,7 +163,7 @@ async def _append(
     return entry
 
 
-async def _settle(queue: DeliveryQueue, message: str) -> None:
+async def settle(queue: DeliveryQueue, message: str) -> None:
     """Leave the deliveries to `hook` dead, and those to `file` delivered."""
     lease = timedelta(minutes=1)
     hook = await queue.claim("hook", limit=9, lease=lease)
