@@ -55,6 +55,21 @@ def test_an_entry_of_another_namespace_is_as_if_it_were_not_there(tmp_path: Path
         assert ledger.of_object("Pod", "shop", "web") == []
 
 
+def test_who_asks_for_another_namespace_by_name_finds_nothing(tmp_path: Path) -> None:
+    journal, _, _ = ledger_of(tmp_path, of("shop"), of("kube-system"))
+
+    for _ in range(2):
+        with closing(Ledger(journal, KUBE)) as ledger:
+            for query in (
+                Query(namespace="shop"),
+                Query(namespace="shop", kind="Pod"),
+                Query(namespace="shop", q="web"),
+            ):
+                assert ledger.search(query, limit=9).items == []
+                assert sum(each.total for each in ledger.histogram(query, NOON, NOON + 9_000, 5)) == 0
+        indexed(journal)
+
+
 def test_what_others_do_is_followed_without_being_shown(tmp_path: Path) -> None:
     journal, ids, numbers = ledger_of(tmp_path, of("shop"), of("kube-system"), of("shop"))
 

@@ -30,6 +30,18 @@ from tests.store.test_search_at_random import NOON, WORDS, entries, queries
 
 NAMESPACES = ("", *WORDS)
 STATES = ("pending", "delivered", "dead", "withheld")
+SIMPLE = (
+    Query(),
+    *(Query(namespace=each) for each in WORDS),
+    *(Query(kind=each) for each in WORDS[:3]),
+    Query(kind="a", namespace="web"),
+    Query(username="alice"),
+    Query(operation="FAILED"),
+    Query(path="*"),
+    Query(q="web"),
+)
+"""Queries of which each finds something rather often."""
+
 FIELDS: tuple[Field, ...] = ("kind", "namespace", "name", "username")
 
 
@@ -85,7 +97,8 @@ def answers(ledger: Ledger, query: Query, limit: int, rows: Sequence[EntryRow]) 
               for state in (None, *STATES) for sink in ("", "slack") for before in (None, 7)]  # fmt: skip
     return {
         "search": list(pages(ledger, query, limit)),
-        "all": list(pages(ledger, Query(), limit)),
+        "simple": [list(pages(ledger, each, limit)) for each in SIMPLE],
+        "counts": [ledger.histogram(each, NOON, NOON + 12_000, 5) for each in SIMPLE],
         "follow": list(followed(ledger, query, limit)),
         "follow all": list(followed(ledger, Query(), limit)),
         "histogram": ledger.histogram(query, NOON, NOON + 12_000, 5),
@@ -110,7 +123,7 @@ def let_all_be_large(patch: pytest.MonkeyPatch) -> None:
                 patch.setattr(place, name, value)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(placed, told), max_size=12),
     scopes,
