@@ -297,6 +297,16 @@ async def test_a_change_is_undone_by_the_line_of_the_console(place: Place, name:
     assert seen(place, kind) == before
 
 
+def carry_out(place: Place, identifier: str, by_line: bool) -> None:
+    """Undo an entry, by the line of kubectl or by the program."""
+    if by_line:
+        done = run(place, told(place, identifier)["command"])
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        result = undo(place, identifier, "--apply")
+        assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("by_line", [False, True], ids=["program", "kubectl"])
 @pytest.mark.parametrize("kind", OBJECTS)
 def test_a_deletion_is_undone(place: Place, kind: str, by_line: bool) -> None:
@@ -305,12 +315,7 @@ def test_a_deletion_is_undone(place: Place, kind: str, by_line: bool) -> None:
     eventually(lambda: not is_there(place, kind), "it is gone")
     identifier = newest(place, kind, "DELETE")
 
-    if by_line:
-        done = run(place, told(place, identifier)["command"])
-        assert (done.returncode, done.stderr) == (0, "")
-    else:
-        result = undo(place, identifier, "--apply")
-        assert result.exit_code == 0, result.output
+    carry_out(place, identifier, by_line)
 
     assert without_given(seen(place, kind)) == without_given(before)
 
@@ -332,12 +337,7 @@ def test_a_creation_is_undone(place: Place, kind: str, by_line: bool) -> None:
     make(place, kind)
     identifier = newest(place, kind, "CREATE")
 
-    if by_line:
-        done = run(place, told(place, identifier)["command"])
-        assert (done.returncode, done.stderr) == (0, "")
-    else:
-        result = undo(place, identifier, "--apply")
-        assert result.exit_code == 0, result.output
+    carry_out(place, identifier, by_line)
 
     eventually(lambda: not is_there(place, kind), "it is gone")
 
