@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo test check fix chart bench bench-delivery bench-cluster bench-watcher docs lock clean
+.PHONY: help demo test browser check fix chart bench bench-delivery bench-cluster bench-console bench-watcher docs lock clean
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
 
@@ -20,8 +20,11 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: $(STAMP) ## Run the main job on this machine (ARGS=--once exits at the end)
 	@$(BIN)/kubewitness demo $(ARGS)
 
-test: $(STAMP) ## Run the tests; with KUBEBUILDER_ASSETS also against a real API server
+test: $(STAMP) ## Run the tests; with KUBEBUILDER_ASSETS also against a real API server; pages in a browser after `make browser`
 	$(BIN)/python -m pytest $(ARGS)
+
+browser: ## Get what the tests of the pages need: Chromium, Node.js, playwright-core and axe-core
+	@.ci/browser
 
 check: $(STAMP) ## Format, lint, types, architecture
 	$(BIN)/ruff format --check .
@@ -42,6 +45,9 @@ bench-delivery: $(STAMP) ## Measure deliveries alone: their rate, and how a back
 bench-cluster: $(STAMP) ## Measure PATCH latency through a real API server (needs KUBEBUILDER_ASSETS)
 	$(BIN)/python -m tests.bench.cluster $(ARGS)
 
+bench-console: $(STAMP) ## Measure the console with a ledger of 1,000,000 entries (ARGS=--quick: 100,000)
+	$(BIN)/python -m tests.bench.console $(ARGS)
+
 bench-watcher: $(STAMP) ## Measure the watcher with up to 20,000 finished Jobs (needs KUBEBUILDER_ASSETS)
 	$(BIN)/python -m tests.bench.watcher $(ARGS)
 
@@ -56,4 +62,4 @@ lock: ## Resolve the newest versions into the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .demo
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .demo build
