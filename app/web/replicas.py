@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.core.moments import moment_at
+from app.core.text import one_line
 from app.remote.transport import RemoteError
 from app.store.deliveries import requeue
 from app.web.api import FAULTS, Moment, as_json, list_of, read_moment
@@ -114,7 +115,8 @@ def writing() -> APIRouter:
     )
     async def queue_again(request: Request, replica: Replica = "") -> Response:
         """Make dead deliveries of one replica pending again, from the first attempt."""
-        if not viewer_of(request).may_requeue:
+        viewer = viewer_of(request)
+        if not (viewer.may_requeue and viewer.sees_all):
             raise HTTPException(403, _MAY_NOT)
         chosen = await _chosen(request)
         try:
@@ -123,7 +125,10 @@ def writing() -> APIRouter:
             raise HTTPException(400, str(error)) from None
         except RemoteError as error:
             raise HTTPException(503, f"{replica} {error}") from None
-        logger.info("deliveries requeued", action="retry", deliveries=count, sink=chosen.sink, replica=replica)
+        who = one_line(viewer.name)
+        logger.info(
+            "deliveries requeued", action="retry", deliveries=count, sink=chosen.sink, replica=replica, user=who
+        )
         return as_json({"requeued": count})
 
     return routes
