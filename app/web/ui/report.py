@@ -67,6 +67,7 @@ class Bars(msgspec.Struct, frozen=True, kw_only=True):
     """A row of a table of counts, with the address of its entries, and its parts as hundredths of the highest row."""
 
     name: str
+    label: str
     total: int
     people: int
     address: str
@@ -156,6 +157,7 @@ def _rows(first: Iterable[tuple[str, Any]], filter_: str, period: Mapping[str, s
     for name, count in first:
         yield Bars(
             name=name,
+            label=words.short_user(name) if filter_ == "user" else name,
             total=count.total,
             people=count.people,
             address=urlencode({filter_: name, **period}) if name else "",
