@@ -10,6 +10,7 @@ from typing import Final
 
 import typer
 
+from app.core.kinds import BY_NAME
 from app.store.reading import Field, Reader
 
 _HARMLESS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=,-]*")
@@ -19,14 +20,24 @@ Completion = Callable[[typer.Context, str], list[str]]
 
 
 def completing(field: Field) -> Completion:
-    """Return what completes the values of a field that entries have, in any case."""
+    """Return what completes the values of a field that entries have."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        # Kinds are few, and people write them small; of the others there may be thousands.
-        beginning = "" if field == "kind" else incomplete
-        return _of(ctx, lambda ledger: ledger.words(field, beginning), incomplete)
+        return _of(ctx, lambda ledger: ledger.words(field, incomplete), incomplete)
 
     return complete
+
+
+def complete_kinds(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the kinds that entries have; as small as they are begun where they are built in, which is understood."""
+
+    def kinds(ledger: Reader) -> Iterable[str]:
+        for kind in ledger.words("kind"):
+            yield kind
+            if kind.lower() in BY_NAME:
+                yield kind.lower()
+
+    return _of(ctx, kinds, incomplete)
 
 
 def complete_objects(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -54,7 +65,7 @@ def _of(ctx: typer.Context, words: Callable[[Reader], Iterable[str]], incomplete
         if ledger is None:
             return []
         with closing(ledger):
-            found = {each for each in words(ledger) if each.lower().startswith(incomplete.lower())}
+            found = {each for each in words(ledger) if each.startswith(incomplete)}
     except (*UNREADABLE, sqlite3.Error, OSError):
         return []
     return sorted(each for each in found if _HARMLESS.fullmatch(each))

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from app.cli import output as out
 from app.cli.command import Command
-from app.cli.completion import completing
+from app.cli.completion import complete_kinds, completing
 from app.cli.details import entry_details
 from app.cli.failures import told
 from app.cli.output import Format, OutputOption
@@ -44,7 +44,7 @@ _AT_ONCE: Final = 500
 
 _entry: Final = msgspec.json.Decoder(Entry)
 
-Kind = Annotated[str, typer.Option("--kind", "-k", help="Kind, such as Deployment.", autocompletion=completing("kind"))]
+Kind = Annotated[str, typer.Option("--kind", "-k", help="Kind, such as Deployment.", autocompletion=complete_kinds)]
 Namespace = Annotated[
     str, typer.Option("--namespace", "-n", help="Namespace of the object.", autocompletion=completing("namespace"))
 ]

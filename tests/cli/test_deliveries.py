@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def states(data: Path) -> dict[int, str]:
 
 
 def test_the_list_is_a_table_with_one_line_for_each_delivery_newest_first(data: Path) -> None:
-    assert lines(data, "deliveries", "list") == [
+    assert [re.sub(r"\b\d+s\b", "0s", line) for line in lines(data, "deliveries", "list")] == [
         "DELIVERY  AGE  SINK  STATE      ATTEMPTS  FINDING      LAST ERROR",
         "3         0s   hook  dead       1         web changed  hook.example answered 410 Gone",
         "2         0s   file  delivered  1         web changed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,11 +125,16 @@ def test_nothing_found_is_said_in_words_and_is_no_error(data: Path, entries: lis
     assert json.loads("".join(lines(data, "entries", "list", "--kind", "Unknown", "-o", "json"))) == []
 
 
+def ageless(shown: list[str]) -> list[str]:
+    """Leave out how many seconds ago deliveries were made."""
+    return [re.sub(r"\b\d+s\b", "0s", line) for line in shown]
+
+
 def test_show_tells_everything_about_one_entry(data: Path, entries: list[Entry]) -> None:
     image = entries[4]
     when = image.at[:19].replace("T", " ")
 
-    assert lines(data, "entries", "show", image.id) == [
+    assert ageless(lines(data, "entries", "show", image.id)) == [
         f"id       {image.id}",
         f"when     {when} +0000 (5h ago)",
         "cluster  prod",
@@ -300,7 +306,7 @@ def test_a_narrow_terminal_shows_everything_below_each_other(entries: list[Entry
 
 
 def test_entries_that_are_printed_one_by_one_stand_below_each_other(entries: list[Entry]) -> None:
-    rows = [printed([entry], 120, header=False)[0] for entry in entries[1:]]
+    rows = [printed([entry], 160, header=False)[0] for entry in entries[1:]]
 
     assert len({row.index(entry.operation) for row, entry in zip(rows, entries[1:], strict=True)}) == 1
 
