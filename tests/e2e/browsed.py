@@ -29,6 +29,9 @@ PRINTABLE: Final = (
 """What runs a script, or covers the page, where an output forgets to escape it; no control character."""
 
 HOSTILE: Final = f"{PRINTABLE}\u202e\u2066\x00\x1b[31m\x1b]8;;javascript:canary()\x07\r\n</pre></textarea></title>"
+UNWATCHED: Final = frozenset({"ReplicaSet", "Pod", "ServiceAccount", "Namespace", "EndpointSlice"})
+"""What controllers make of what people do; their pages show nothing that others do not."""
+
 LARGE: Final = "<b>0123456789</b>" * 56_000
 """900 KB without a space: as much as a ConfigMap takes."""
 
@@ -64,12 +67,16 @@ class Browsed(Auditor):
         httpx.post(url, json=document, verify=context, trust_env=False).raise_for_status()
 
     def addresses(self) -> dict[str, str]:
-        """The pages of entries, one of each kind and operation."""
+        """The pages of entries, one of each operation on each kind in the namespace, or in one that cannot be."""
         sorts = {
-            (each["operation"], each["resource"]["kind"], each["resource"]["name"][:8]): each["id"]
+            (each["operation"], each["resource"]["kind"]): each["id"]
             for each in self.entries()
+            if each["resource"]["kind"] not in UNWATCHED
         }
-        return {f"entry-{number}": f"/entries/{identifier}" for number, identifier in enumerate(sorts.values())}
+        return {
+            f"entry-{number}-{operation.lower()}-{kind[:12] if kind.isalpha() else 'hostile'}": f"/entries/{identifier}"
+            for number, ((operation, kind), identifier) in enumerate(sorts.items())
+        }
 
 
 @contextmanager

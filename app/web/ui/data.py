@@ -31,6 +31,7 @@ _AT_ONCE: Final = 200
 """Entries that are read together while the ledger is followed."""
 
 _LATELY: Final = 20
+_REFUSED: Final[tuple[DeliveryState, ...]] = ("pending", "dead")
 _ROUNDS: Final = 6
 """How often it is read on for a page that is open, before only the newest entries are looked for."""
 
@@ -231,15 +232,26 @@ def deliveries(
     return items, items[-1].id if len(items) == PAGE else None
 
 
-def last_error(ledger: Reader, sink: str) -> str:
-    """Return what a sink said to the newest delivery that waits or was given up; empty where it took all."""
-    found = [
+class Trouble(msgspec.Struct, frozen=True):
+    """What a sink said when it last refused something; `is_over` where it has taken something since."""
+
+    text: str
+    is_over: bool
+
+
+def trouble(ledger: Reader, sink: str) -> Trouble | None:
+    """Return what a sink said to the newest delivery that waits or was given up; None where it took all."""
+    refused = [
         each
-        for state in ("pending", "dead")
+        for state in _REFUSED
         for each in ledger.deliveries(state=state, sink=sink, limit=_LATELY)
         if each.last_error
     ]
-    return max(found, key=lambda each: each.updated_at).last_error if found else ""
+    if not refused:
+        return None
+    last = max(refused, key=lambda each: each.updated_at)
+    taken = ledger.deliveries(state="delivered", sink=sink, limit=1)
+    return Trouble(last.last_error, is_over=any(each.updated_at > last.updated_at for each in taken))
 
 
 def counts_by_replica(ledger: Reader) -> dict[str, DeliveryCounts]:

@@ -30,7 +30,7 @@ _UNITS: Final = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 class SinkLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A sink with what is measured of it. `health` is `failing` while something waits that it has refused."""
+    """A sink with what is measured of it. `health` is `failing` where it refused what it was told last."""
 
     facts: SinkFacts
     health: str
@@ -134,11 +134,11 @@ class _Sinks:
         delivered = self._measured.value(attempts, sink=facts.name, outcome="delivered")
         pending = int(self._measured.value("kubewitness_deliveries_pending", sink=facts.name))
         dead = int(self._measured.value("kubewitness_deliveries_dead", sink=facts.name))
-        error = data.last_error(self._ledger, facts.name) if pending or dead else ""
+        trouble = data.trouble(self._ledger, facts.name) if pending or dead else None
         return SinkLine(
             facts=facts,
-            health="failing" if facts.state == "up" and pending and error else facts.state,
-            error=error,
+            health="failing" if facts.state == "up" and trouble and not trouble.is_over else facts.state,
+            error=trouble.text if trouble else "",
             oldest=words.duration(self._measured.value("kubewitness_deliveries_oldest_age_seconds", sink=facts.name)),
             delivered=int(delivered),
             failed=int(self._measured.value(attempts, sink=facts.name) - delivered),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -25,8 +26,10 @@ RANGES: Final = (
     ("7d", "7 days"),
     ("", "All"),
 )
+MAKERS: Final = (("", "Everybody"), ("human", "People"), ("controller", "Controllers"))
 OPERATIONS: Final = ("CREATE", "UPDATE", "DELETE", "CONNECT", "FAILED")
 
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z")
 _CHART: Final = "chart"
 """Asks for the histogram as part of the page, where no script asks for it afterwards."""
 
@@ -48,11 +51,12 @@ _LABELS: Final = {
 
 
 class Chip(msgspec.Struct, frozen=True):
-    """A filter in force, and the address without it."""
+    """A filter in force, and the address without it; `is_moment` where it is a time in full, such as a bar's."""
 
     label: str
     text: str
     without: str
+    is_moment: bool = False
 
 
 def page_of(request: Request, ledger: Reader) -> Response:
@@ -109,10 +113,11 @@ def _form(filters: Filters, ledger: Reader) -> dict[str, Any]:
         "filters": filters,
         "known": data.known(ledger),
         "chips": [
-            Chip(label, filters[name], filters.address(**{name: ""}))
+            Chip(label, filters[name], filters.address(**{name: ""}), is_moment=bool(_MOMENT.match(filters[name])))
             for name, label in _LABELS.items()
             if filters[name]
         ],
+        "makers": [(label, filters.address(actor=kind), filters["actor"] == kind) for kind, label in MAKERS],
         "ranges": [(label, filters.address(since=text, until=""), _is_range(filters, text)) for text, label in RANGES],
         "operations": [(word, words.past(word)) for word in OPERATIONS],
     }
