@@ -20,7 +20,7 @@ from app.telemetry.metrics import Metrics
 from app.web.console import Console, console
 from app.web.server import listen, listener, stop
 from tests.web.doors import as_viewer
-from tests.web.ledgers import checks
+from tests.web.ledgers import checks, client_of
 
 TOKEN: Final = "T0ken-of_the-consoles"
 
@@ -54,9 +54,21 @@ def served(app: ASGIApp, sock: socket.socket | None = None) -> Iterator[str]:
 def of(data_dir: Path, peers: Peers | None = None) -> Console:
     """Return the console of a folder's journal, which nobody guards."""
     made = console(data_dir / FILE_NAME, checks(), Metrics(), peers=peers)
-    # What FastAPI puts off until the first request silences warnings, which two threads must not do at the same time.
-    made.openapi()
+    _warmed(made)
     return made
+
+
+def _warmed(app: Console) -> None:
+    """Have FastAPI do what it puts off until the first request: it silences warnings, as one thread at a time may."""
+
+    async def ask() -> None:
+        async with client_of(app) as asking:
+            for path in ("/nowhere", "/api/v1/replicas"):
+                await asking.get(path)
+
+    thread = threading.Thread(target=asyncio.run, args=(ask(),))
+    thread.start()
+    thread.join()
 
 
 @contextlib.contextmanager
