@@ -16,11 +16,13 @@ _MASK: Final = "**********"
 
 
 def shown(config: Config) -> str:
-    """Return what a configuration says as YAML; of a sink only what all sinks have, such as its scope."""
+    """Return what a configuration says as YAML; of a sink only what all sinks have, such as its scope; empty for the defaults."""
     document = config.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"sinks_config"})
     if config.sinks_config:
         document["sinksConfig"] = [{each.key: _options(each.config)} for each in config.sinks_config]
-    return yaml.safe_dump(_without_secrets(document), sort_keys=False, allow_unicode=True, width=100)
+    return (
+        yaml.safe_dump(_without_secrets(document), sort_keys=False, allow_unicode=True, width=100) if document else ""
+    )
 
 
 def _options(sink: SinkConfig) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from app.core.change import User
 from app.core.moments import milliseconds
-from app.store.database import FILE_NAME
+from app.store.database import FILE_NAME, connect_writer
 from app.telemetry.metrics import Metrics
 from app.web.console import console
 from app.web.health import Check
@@ -23,6 +24,7 @@ FACTS = Installation(
     playbooks=(PlaybookFacts(name="images", triggers=("on_deployment_update",), actions=("resource_babysitter",)),),
     sinks=(SinkFacts(name="slack", type="slack_sink", state="missing", reason="there is no file /token"),),
 )
+UP = Installation(sinks=(SinkFacts(name="slack", type="slack_sink"),))
 
 
 async def status(data_dir: Path, installation: Installation, metrics: Metrics | None = None) -> Document:
@@ -48,7 +50,9 @@ async def test_playbooks_are_shown_with_how_often_they_found_something_lately(tm
 
     page = await status(tmp_path, FACTS)
 
-    assert "images on_deployment_update resource_babysitter nobody: the ledger keeps it 1" in " ".join(page.text.split())
+    assert "images on_deployment_update resource_babysitter nobody: the ledger keeps it 1" in " ".join(
+        page.text.split()
+    )
 
 
 async def test_a_sink_is_shown_with_its_trouble_and_its_queue(tmp_path: Path) -> None:
@@ -62,6 +66,53 @@ async def test_a_sink_is_shown_with_its_trouble_and_its_queue(tmp_path: Path) ->
     assert "there is no file /token" in page.text
     assert "./deliveries?state=dead&sink=slack" in page.addresses()
     assert "mail" in page.text
+
+
+async def told(data_dir: Path, **states: str) -> None:
+    """Have deliveries to `slack` end so, in their order, a minute apart."""
+    await write(data_dir, *(make_record("slack", at_milliseconds=NOW) for _ in states))
+    with closing(connect_writer(data_dir / FILE_NAME, "NORMAL")) as connection:
+        for number, (state, error) in enumerate(states.items(), 1):
+            values = (state, error, NOW + number * 60_000, number)
+            connection.execute(
+                "UPDATE deliveries SET state = ?, attempts = 1, last_error = ?, updated_at = ? WHERE id = ?", values
+            )
+
+
+async def test_a_sink_that_refused_what_it_was_told_last_is_failing_and_says_why(tmp_path: Path) -> None:
+    await told(tmp_path, delivered="", dead="channel_not_found <b>")
+    metrics = Metrics()
+    metrics.queue_dead.labels("slack").set(1)
+
+    page = await status(tmp_path, UP, metrics)
+
+    assert "it said last: channel_not_found <b> failing" in page.text
+
+
+async def test_a_sink_that_has_taken_something_since_is_up_again(tmp_path: Path) -> None:
+    await told(tmp_path, dead="channel_not_found", delivered="")
+    metrics = Metrics()
+    metrics.queue_dead.labels("slack").set(1)
+
+    page = await status(tmp_path, UP, metrics)
+
+    assert "it said last: channel_not_found up" in page.text
+
+
+async def test_the_configuration_in_effect_can_be_read(tmp_path: Path) -> None:
+    await write(tmp_path)
+
+    page = await status(tmp_path, Installation(configuration="customPlaybooks:\n- name: <b>\n"))
+
+    assert "customPlaybooks: - name: <b>" in page.text
+
+
+async def test_a_playbook_that_is_gone_from_the_configuration_is_still_shown_for_what_it_found(tmp_path: Path) -> None:
+    await write(tmp_path, make_record("slack", at_milliseconds=NOW - 60_000))
+
+    page = await status(tmp_path, Installation(config_file="config.yaml"))
+
+    assert "images not in the configuration any more" in page.text
 
 
 async def test_a_sink_that_is_gone_from_the_configuration_is_still_shown_for_its_deliveries(tmp_path: Path) -> None:

@@ -172,3 +172,21 @@ async def test_a_histogram_of_nothing_is_nothing(tmp_path: Path) -> None:
     answers = [await get(tmp_path, f"/chart?{filters}") for filters in ("name=nobody", "kynd=x")]
 
     assert [(each.status_code, each.text) for each in answers] == [(200, ""), (400, "")]
+
+
+async def test_what_controllers_do_can_be_left_out_at_one_touch(tmp_path: Path) -> None:
+    await write(tmp_path, make_record())
+
+    page = await document(tmp_path, "/?kind=Deployment")
+
+    assert "./?kind=Deployment&actor=human" in page.addresses()
+    assert "Everybody People Controllers" in page.text
+
+
+async def test_a_range_of_the_histogram_is_said_in_the_readers_own_time(tmp_path: Path) -> None:
+    await write(tmp_path, make_record())
+
+    page = await document(tmp_path, "/?since=2026-01-02T03:04:05.678Z&until=2026-01-03")
+
+    assert page.all("time", datetime="2026-01-02T03:04:05.678Z")
+    assert "until 2026-01-03" in page.text
