@@ -16,7 +16,7 @@ _MASK: Final = "**********"
 
 
 def shown(config: Config) -> str:
-    """Return what a configuration says as YAML; of a sink only what all sinks have, such as its scope; empty for the defaults."""
+    """Return what a configuration says as YAML, empty for the defaults; of a sink what all have, such as its scope."""
     document = config.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"sinks_config"})
     if config.sinks_config:
         document["sinksConfig"] = [{each.key: _options(each.config)} for each in config.sinks_config]

@@ -180,7 +180,7 @@ async def test_what_controllers_do_can_be_left_out_at_one_touch(tmp_path: Path) 
     page = await document(tmp_path, "/?kind=Deployment")
 
     assert "./?kind=Deployment&actor=human" in page.addresses()
-    assert "Everybody People Controllers" in page.text
+    assert page.all("nav", **{"aria-label": "Made by"})
 
 
 async def test_a_range_of_the_histogram_is_said_in_the_readers_own_time(tmp_path: Path) -> None:
