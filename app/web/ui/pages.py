@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.store.reading import Reader
 from app.telemetry.metrics import Metrics
 from app.web.health import Health
-from app.web.ledgers import WholeLedger
+from app.web.ledgers import WholeLedger, viewer_of
 from app.web.rights import only_who_sees_all
 from app.web.ui import actors, deliveries, entries, objects, static, status, timeline
 from app.web.ui.installation import Installation
@@ -62,8 +62,9 @@ def router(health: Health, metrics: Metrics, installation: Callable[[], Installa
 
 
 def _counted(request: Request, ledger: WholeLedger) -> Reader:
-    """Return the ledger; every page says how many deliveries of it are dead."""
-    request.state.dead = ledger.delivery_counts().states.get("dead", 0)
+    """Return the ledger; every page says how many deliveries are dead to those who may see the list of them."""
+    counts = ledger.delivery_counts().states if viewer_of(request).sees_all else {}
+    request.state.dead = counts.get("dead", 0)
     return ledger
 
 
