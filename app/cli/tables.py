@@ -26,6 +26,7 @@ MESSAGE_LIMIT: Final = 120
 _VALUE_LIMIT: Final = 48
 _INDENTED: Final = (0, 0, 0, 2)
 USER_LIMIT: Final = 30
+_NARROW_USER: Final = 20
 _STEP: Final = re.compile(r"\.?[^.\[\]]+(?:\[(?:[^\]\\]|\\.)*\])*|\[(?:[^\]\\]|\\.)*\]")
 """A step of a written path with the brackets that follow it."""
 
@@ -105,7 +106,7 @@ def _medium_row(entry: Entry, view: View) -> list[RenderableType]:
 
 def _narrow_row(entry: Entry, view: View) -> list[RenderableType]:
     what = Text.assemble(_operation(entry), " ", plain.one_line(object_name(entry), NAME_LIMIT))
-    who = user(entry.user.username, entry.actor.kind, USER_LIMIT)
+    who = user(entry.user.username, entry.actor.kind, _NARROW_USER)
     summary = _summary(entry, view, (view.width or 0) - SHORT_ID - len(who) - 4)
     told = Text.assemble(who, ": " if who and summary else "", summary)
     for text in (what, told):

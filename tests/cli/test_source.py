@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -230,8 +229,8 @@ def test_a_console_that_wants_a_token_is_shown_that_of_the_file(data: Path, tmp_
     class Strict(Answering):
         def do_GET(self) -> None:  # noqa: N802  http.server calls it so
             is_right = self.headers["Authorization"] == "Bearer s3cret"
-            body = {"items": [], "next": None} if is_right else {"detail": "the console needs its token"}
-            self.answer(200 if is_right else 401, json.dumps(body).encode())
+            body = b'{"items": [], "next": null}' if is_right else b'{"detail": "the console needs its token"}'
+            self.answer(200 if is_right else 401, body)
 
     with Listening(Strict) as server:
         command = ("entries", "list", "--console", f"http://127.0.0.1:{server.port}")
