@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
 
 import msgspec
@@ -12,7 +13,9 @@ from app.core import export
 from app.core.change import Actor, FieldChange, FindingSummary, Resource, User
 from app.core.export import Rows
 from tests.builders import make_entry
+from tests.reference import ROOT
 
+GUIDE = (ROOT / "docs/export.md").read_text("utf-8").partition("## CSV")[2].partition("## JSON lines")[0]
 CHANGES = (
     FieldChange("spec.replicas", "replace", 1, 3),
     FieldChange("spec.paused", "remove", old=True),
@@ -156,3 +159,10 @@ def test_json_lines_are_the_entries_as_they_are() -> None:
     assert lines[0] == first
     assert msgspec.json.decode(lines[1]) == msgspec.json.decode(second)
     assert len(lines) == 2
+
+
+def test_every_column_is_documented() -> None:
+    documented = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]+`) \|", GUIDE, re.MULTILINE)))
+
+    assert [*documented[:-1]] == list(export.columns("changes"))
+    assert documented[-1] == export.columns("entries")[-1]

@@ -19,7 +19,7 @@ from tests.web.asgi import post
 from tests.web.ledgers import console_of, write
 from tests.web.pages import HOSTILE, Document, document, get, ledger
 
-PAGES = ("/", "/actors", "/deliveries", "/status", "/objects/Deployment/shop/web", "/nowhere")
+PAGES = ("/", "/actors", "/deliveries", "/status", "/report", "/objects/Deployment/shop/web", "/nowhere")
 HTML = {"accept": "text/html"}
 
 
@@ -53,7 +53,9 @@ async def hostile_pages(data_dir: Path) -> list[Document]:
     first, second = await ledger(data_dir, hostile(), hostile(printable))
     shown = [await document(data_dir, f"/entries/{entry}") for entry in (first, second)]
     (itself, *_) = [address for address in shown[1].addresses() if address.startswith("../objects/")]
-    lists = [await document(data_dir, address) for address in ("/", "/actors?since=30d", "/deliveries", "/status")]
+    lists = [
+        await document(data_dir, address) for address in ("/", "/actors?since=30d", "/deliveries", "/status", "/report")
+    ]
     return [*lists, *shown, await document(data_dir, itself.removeprefix("..").partition("?")[0])]
 
 
