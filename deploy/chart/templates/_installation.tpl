@@ -30,6 +30,21 @@
 {{- if and .Values.watcher.enabled .Values.watcher.separate }}true{{ end -}}
 {{- end -}}
 
+{{/* The consoles whose ledgers the server shows as one: those of all replicas, and of a watcher of its own; empty where
+     there is only one. */}}
+{{- define "auditor.peers" -}}
+{{- $name := include "auditor.fullname" . -}}
+{{- $namespace := .Release.Namespace -}}
+{{- $consoles := list -}}
+{{- range $number := until (int .Values.replicas) -}}
+{{- $consoles = append $consoles (printf "http://%s-%d.%s-replicas.%s.svc:8080" $name $number $name $namespace) -}}
+{{- end -}}
+{{- if include "auditor.isSeparate" . -}}
+{{- $consoles = append $consoles (printf "http://%s-watcher-0.%s-watcher.%s.svc:8080" $name $name $namespace) -}}
+{{- end -}}
+{{- if gt (len $consoles) 1 -}}{{ join "," $consoles }}{{- end -}}
+{{- end -}}
+
 {{/* "true" where `helm test` can see what it changes: the update of a ConfigMap in a namespace that is not left out. */}}
 {{- define "auditor.isTestable" -}}
 {{- if ne .Values.tests.namespace .Release.Namespace -}}

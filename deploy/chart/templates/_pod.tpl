@@ -75,6 +75,13 @@ env:
   # For the commands that people run here with `kubectl exec`: `entries` and `deliveries` find the journal by it.
   - name: KUBEWITNESS_DATA_DIR
     value: /var/lib/kubewitness
+  {{- if include "auditor.peers" . }}
+  # By which a replica knows itself among --console-peers.
+  - name: KUBEWITNESS_CONSOLE_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
+  {{- end }}
   {{- with .Values.env }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

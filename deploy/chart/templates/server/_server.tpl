@@ -16,6 +16,9 @@
 - --tls-overlap-seconds={{ include "auditor.text" .overlapSeconds }}
 {{- end }}
 {{- end }}
+{{- with include "auditor.peers" . }}
+- --console-peers={{ . }}
+{{- end }}
 {{- with .Values.console }}
 {{- if .usersSecretName }}
 - --console-users-file=/etc/kubewitness/users/users
