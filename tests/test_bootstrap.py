@@ -21,7 +21,7 @@ from app.settings import Settings
 from app.sinks.base import SinkSetupError
 from app.store.absent import ERROR
 from app.store.database import connect_reader
-from app.store.deliveries import list_deliveries
+from app.store.delivery_lists import list_deliveries
 from app.tls.files import ensure_dev_certificates
 from app.web.health import Check
 from tests.builders import make_record

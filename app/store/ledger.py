@@ -19,7 +19,7 @@ from app.core.identity import first_sequence_at, sequence_of, sequence_range
 from app.core.moments import milliseconds
 from app.store import objects
 from app.store.database import connect_reader
-from app.store.deliveries import deliveries_of, delivery_counts, list_deliveries
+from app.store.delivery_lists import deliveries_of, delivery_counts, list_deliveries
 from app.store.encoding import UNREADABLE, inflated, read_document, read_finding
 from app.store.hits import hits
 from app.store.reading import DeliveryCounts, Field, Hits, Page, Position, Record

@@ -16,7 +16,8 @@ from app.core.grouping import Grouping
 from app.delivery.dispatcher import Dispatcher
 from app.sinks.base import Rendering, SinkConfig, Summary, ThreadedSink
 from app.store.database import connect_reader
-from app.store.deliveries import DeliveryQueue, list_deliveries
+from app.store.deliveries import DeliveryQueue
+from app.store.delivery_lists import list_deliveries
 from app.store.journal import Journal
 from tests.builders import make_record
 from tests.store.observed import opened

@@ -11,7 +11,8 @@ import pytest
 
 from app.store.absent import ERROR, give_up_absent
 from app.store.database import connect_reader
-from app.store.deliveries import list_deliveries, requeue
+from app.store.deliveries import requeue
+from app.store.delivery_lists import list_deliveries
 from app.store.journal import Journal
 from tests.builders import make_record
 from tests.store.observed import opened

@@ -20,13 +20,12 @@ from app.store import deliveries as deliveries_module
 from app.store.database import StoreError, connect_reader
 from app.store.deliveries import (
     DeliveryQueue,
-    deliveries_of,
     forget_memories,
-    list_deliveries,
     purge,
     queue_state,
     requeue,
 )
+from app.store.delivery_lists import deliveries_of, list_deliveries
 from app.store.encoding import read_entry
 from app.store.journal import Journal
 from tests.builders import make_record

@@ -13,7 +13,7 @@ import pytest
 
 from app.core.evidence import PodEvidence
 from app.core.identity import EntryIds
-from app.store import absent, deliveries, evidence, retention
+from app.store import absent, deliveries, delivery_lists, evidence, retention
 from app.store.database import IncompatibleSchemaError, connect_reader, connect_writer, migrate, migrations
 from app.store.ledger import Ledger, Query
 from tests.store.observed import stored
@@ -156,8 +156,8 @@ def test_a_page_begins_where_the_one_before_ended(path: Path) -> None:
 DUE = [
     (deliveries._CLAIM, ("slack", 1, 1), "SEARCH d USING INDEX deliveries_due (sink=? AND next_attempt_at<?)"),
     (deliveries._NEXT_DUE, ("slack",), "SEARCH deliveries USING INDEX deliveries_due (sink=?)"),
-    (f"{deliveries._LIST} WHERE d.seq = ? ORDER BY d.id", (1,), "SEARCH d USING INDEX deliveries_finding (seq=?)"),
-    (deliveries._OF_PAIR, ("dead", "slack", 9, 1), "deliveries_state (state=? AND sink=? AND rowid<?)"),
+    (f"{delivery_lists._LIST} WHERE d.seq = ? ORDER BY d.id", (1,), "SEARCH d USING INDEX deliveries_finding (seq=?)"),
+    (delivery_lists._OF_PAIR, ("dead", "slack", 9, 1), "deliveries_state (state=? AND sink=? AND rowid<?)"),
 ]
 
 
@@ -171,7 +171,7 @@ def test_the_queue_is_read_by_index_and_without_sorting(
 
     assert expected in watched.plans[0]
     assert "SCAN" not in watched.plans[0]
-    if query in (deliveries._CLAIM, deliveries._NEXT_DUE, deliveries._OF_PAIR):
+    if query in (deliveries._CLAIM, deliveries._NEXT_DUE, delivery_lists._OF_PAIR):
         assert "TEMP B-TREE" not in watched.plans[0]
 
 
