@@ -22,6 +22,8 @@ LISTS = {
     "timeline-filtered": "/?kind=Deployment&since=24h",
     "timeline-refused": "/?kynd=x",
     "timeline-no-match": "/?name=nobody",
+    "report": "/report?since=30d&zone=Europe/Paris",
+    "report-refused": "/report?hours=9to5",
     "nowhere": "/nowhere",
     "actors": "/actors?since=30d",
     "actors-none": "/actors?since=1h&x=",
@@ -59,7 +61,9 @@ async def test_every_page_can_be_read_in_both_themes_on_a_phone_and_by_a_screen_
     assert all((folder / f"{name}-dark-390.png").exists() for name in pages)
 
 
-@pytest.mark.parametrize("way", ["keys", "off", "range", "search", "plain", "copy", "points", "requeue", "failed"])
+@pytest.mark.parametrize(
+    "way", ["keys", "off", "range", "search", "plain", "copy", "points", "requeue", "failed", "loading", "makers"]
+)
 async def test_a_way_through_the_console(visitor: Visitor, way: str) -> None:
     assert await visitor.troubles("walk.mjs", way) == []
 

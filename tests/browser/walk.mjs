@@ -97,6 +97,23 @@ const ways = {
     check(await log.evaluate((each) => each.scrollTop > 0 && each.scrollTop + each.clientHeight >= each.scrollHeight - 2), "and shows its end first");
     check((await page.getByRole("heading", { name: "Job Events", exact: false }).count()) > 0, "and so are its events");
   },
+  async loading(page) {
+    let go;
+    const held = new Promise((resolve) => { go = resolve; });
+    await page.route("**/chart?*", async (route) => { await held; await route.continue(); });
+    await page.goto(address("/"));
+    check((await page.textContent("[data-chart]")) === "Counting …", "what takes longer says so");
+    check((await page.locator(".entry").count()) > 0, "and keeps nobody from reading");
+    go();
+    await page.waitForSelector("[data-histogram] svg");
+  },
+  async makers(page) {
+    await page.goto(address("/?since=7d"));
+    await page.getByRole("link", { name: "Controllers", exact: true }).click();
+    await page.waitForURL("**actor=controller**");
+    check(within(page).searchParams.get("since") === "7d", "the other filters stay");
+    check((await page.locator(".who.person").count()) === 0, "what people did is left out");
+  },
   async search(page) {
     await page.goto(address("/"));
     await page.fill("[name=q]", "nginx");

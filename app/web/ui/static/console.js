@@ -140,6 +140,7 @@
   // Histogram: counting may take longer than listing, so it comes by itself.
   function chart(place) {
     let figure = place, asked = 0;
+    place.textContent = "Counting …";
     async function load() {
       asked = Date.now();
       try {
