@@ -87,6 +87,7 @@ async def test_a_sink_that_refused_what_it_was_told_last_is_failing_and_says_why
     page = await status(tmp_path, UP, metrics)
 
     assert "it said last: channel_not_found <b> failing" in page.text
+    assert "Something needs attention 1 delivery was given up" in page.text
 
 
 async def test_a_sink_that_has_taken_something_since_is_up_again(tmp_path: Path) -> None:

@@ -55,17 +55,20 @@ def page_of(request: Request, ledger: Reader, health: Health, metrics: Metrics, 
     hits = ledger.hits(datetime.now(UTC) - _DAY)
     counts = ledger.delivery_counts()
     measured = _Measured(metrics)
+    sinks = _sinks(installation, _Sinks(measured, ledger), counts.sinks)
+    state = _overall(report["status"], sinks)
     return page(
         request,
         "status.html",
         section="status",
-        title=_TITLES[report["status"]],
+        title=_TITLES[state],
         ready=ready,
-        state=report["status"],
+        state=state,
+        given_up=sum(each.dead for each in sinks),
         checks=[(name, each["state"], each.get("message", "")) for name, each in report["checks"].items()],
         installation=installation,
         configuration=plain.lines(installation.configuration, _LONGEST_LINE),
-        sinks=_sinks(installation, _Sinks(measured, ledger), counts.sinks),
+        sinks=sinks,
         playbooks=_playbooks(installation, hits.playbooks),
         all_counted=hits.is_all,
         span=data.span(ledger),
@@ -76,6 +79,11 @@ def page_of(request: Request, ledger: Reader, health: Health, metrics: Metrics, 
         expiry=_moment(expiry := measured.value("kubewitness_certificate_expiry_timestamp_seconds")),
         expires_in=words.duration(expiry - datetime.now(UTC).timestamp()),
     )
+
+
+def _overall(state: str, sinks: Iterable[SinkLine]) -> str:
+    """Return the state of the process, where that is well also as far as sinks take what they are told."""
+    return "degraded" if state == "ok" and any(each.health == "failing" for each in sinks) else state
 
 
 class _Measured:
