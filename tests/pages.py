@@ -31,6 +31,7 @@ CONFIGURATION: Final = frozenset(field.alias or name for name, field in Config.m
 """The keys of the configuration file, which are values of the chart, too."""
 
 FENCE: Final = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+_PLUGIN: Final = re.compile(r"^kubectl witness\b")
 _KEY: Final = re.compile(r"^(\w+):", re.MULTILINE)
 _CODE: Final = re.compile(r"`([^`\n]+)`")
 
@@ -70,7 +71,9 @@ def console_lines(pages: Iterable[Path] = PAGES) -> Iterator[str]:
     """Yield the commands of all console blocks, without their prompt."""
     for page in pages:
         for block in blocks(text_of(page), "console"):
-            yield from (line.strip().removeprefix("$ ") for line in block.splitlines() if line.strip().startswith("$ "))
+            lines = (line.strip() for line in block.splitlines())
+            # The same program, as kubectl's plugin.
+            yield from (_PLUGIN.sub("kubewitness", line.removeprefix("$ ")) for line in lines if line.startswith("$ "))
 
 
 def console_commands() -> Iterator[list[str]]:

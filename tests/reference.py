@@ -21,8 +21,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 from typer.core import TyperGroup
 
+from app.cli.examples import EXAMPLES
 from app.cli.lazy import LazyGroup
 from app.cli.main import app
+from app.cli.source_options import SourceOptions
 from app.config.model import Config, GlobalConfig, Redact
 from app.core.actions import ACTIONS, JobEnricher
 from app.core.flapping import Flapping
@@ -366,8 +368,35 @@ def _command(path: str, command: Any) -> str:
     text = f"## {path}\n\n{' '.join((command.help or '').split())}"
     if path in ("kubewitness serve", "kubewitness watch"):
         return f"{text}\n\nIts options are in [configuration.md](configuration.md#the-process)."
-    rows = [(_spelling(each), _default_of(each), each.help or "") for each in command.params]
-    return f"{text}\n\n{table(('option', 'default', 'what'), rows)}" if rows else text
+    reads_ledger = any(each.name == "console" for each in command.params)
+    own = [each for each in command.params if not (reads_ledger and each.name in SOURCE)]
+    parts = [text, _parameters(own) if own else "", _SOURCES if reads_ledger else "", _examples(path)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _parameters(parameters: Iterable[Any]) -> str:
+    rows = ((_spelling(each), _default_of(each), each.help or "") for each in parameters)
+    return table(("option", "default", "what"), rows)
+
+
+SOURCE: Final = SourceOptions.__struct_fields__
+_SOURCES: Final = "It reads [the ledger that is named](#which-ledger)."
+
+
+def _examples(path: str) -> str:
+    examples = EXAMPLES.get(path.removeprefix("kubewitness "), ())
+    lines = [f"$ {path} {example}" for example in examples]
+    return "\n".join(["```console", *lines, "```"]) if lines else ""
+
+
+def source_options() -> str:
+    listing = next(command for path, command in all_commands() if path == "kubewitness entries list")
+    rows = (
+        (_spelling(each), ", ".join(f"`{name}`" for name in [each.envvar] if name), each.help or "")
+        for each in listing.params
+        if each.name in SOURCE
+    )
+    return table(("option", "variable", "what"), rows)
 
 
 def _spelling(parameter: Any) -> str:
@@ -411,6 +440,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "global": global_options,
     "metrics": metrics,
     "commands": commands,
+    "sources": source_options,
 }
 
 _PLACE: Final = re.compile(r"(<!-- begin: (?P<name>[\w ]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)

@@ -123,7 +123,8 @@ def test_every_value_that_a_guide_names_exists() -> None:
 
 def commands_in_words() -> list[list[str]]:
     codes = [code for page in PAGES for code in inline_code(text_of(page))]
-    return sorted({code: code.split() for code in codes if code.startswith("kubewitness ")}.values())
+    called = [code.replace("kubectl witness", "kubewitness") for code in codes]
+    return sorted({code: code.split() for code in called if code.startswith("kubewitness ")}.values())
 
 
 @pytest.mark.parametrize("words", commands_in_words(), ids=" ".join)

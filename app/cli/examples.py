@@ -18,7 +18,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "--rows entries --operation DELETE --file deletions.csv",
     ),
     "history": ("deployment/web -n shop", "svc/web --since monday", "certificates.example.org/web"),
-    "blame": ("deployment/web -n shop", "deploy/web --path images", "configmap/settings --no-live"),
+    "blame": ("deployment/web -n shop", "sts/db --path images", "configmap/settings --live"),
     "diff": ("deployment/web --since yesterday", "deployment/web --since 'monday 9:00' --until 'monday 17:00'"),
     "undo": ("019ab2c3-d4e5-7f60", "019ab2c3-d4e5-7f60 --apply"),
     "report": (

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from app.core import text as plain
+from app.remote.headers import LOCAL
 
 SECONDS: Final = 5.0
 """How long one replica may take to answer."""
@@ -51,7 +52,9 @@ class Replicas:
     def __init__(self, url: str, token: str = "", lookup: Lookup | None = None) -> None:
         self.url = httpx.URL(url.rstrip("/"))
         self._lookup = lookup or _resolved
-        self._headers = {"Host": self.url.netloc.decode()} | ({"Authorization": f"Bearer {token}"} if token else {})
+        shown = {"Authorization": f"Bearer {token}"} if token else {}
+        # Each for itself: what it shows of the others is asked of them.
+        self._headers = {"Host": self.url.netloc.decode(), LOCAL: "true", **shown}
         self._verify: ssl.SSLContext | bool = ssl.create_default_context() if self.url.scheme == "https" else False
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Final
 import pytest
 import yaml
 
-from tests.chart.helm import CHART, Helm
+from tests.chart.helm import CHART, ROOT, Helm
 from tests.e2e.installed import Release
 from tests.e2e.node.ground import Ground
 from tests.e2e.program import PROGRAM
@@ -239,3 +240,20 @@ def test_kubectl_finds_the_plugin(ground: Ground) -> None:
 
     assert done.stdout.startswith("Usage: kubectl witness history")
     assert "\n  kubectl witness history deployment/web -n shop\n" in done.stdout
+
+
+def test_kubectl_completes_by_the_script_of_the_guide(ground: Ground, shop: str, tmp_path: Path) -> None:
+    (script,) = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/terminal.md").read_text("utf-8"), re.DOTALL)
+    program = tmp_path / "kubectl_complete-witness"
+    program.write_text(script)
+    program.chmod(0o755)
+    given = environment(ground, ground.cluster.kubeconfig())
+    given["PATH"] = f"{tmp_path}{os.pathsep}{given['PATH']}"
+
+    def completed(*line: str) -> list[str]:
+        command = [str(ground.cluster.programs.kubectl), "__complete", "witness", *line]
+        return subprocess.run(command, env=given, capture_output=True, text=True, check=False).stdout.splitlines()
+
+    assert completed("history", "deployment/w") == ["deployment/web", ":4"]
+    assert completed("entries", "list", "-n", shop[:10]) == [shop, ":4"]
+    assert {"list", "show", "tail"} <= set(completed("entries", ""))
