@@ -25,7 +25,7 @@ def pictures(name: str) -> Path:
     """Return an empty folder for what pages look like: build output, kept until the next run."""
     folder = HERE.parents[1] / "build" / "screenshots" / name
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
