@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from app.cli.controlplane import ControlPlane
+from app.remote.headers import LOCAL
 from tests.chart.helm import CHART, Helm
 from tests.e2e.servers import Document
 from tests.e2e.webhooks import eventually
@@ -76,10 +77,11 @@ class Release:
         """The token of the console."""
         return base64.b64decode(self.get("secret", self.name)["data"]["console-token"]).decode()
 
-    def ask(self, pod: Document, path: str, **parameters: str) -> httpx.Response:
-        """GET a page of a Pod's console; only 2xx returns."""
+    def ask(self, pod: Document, path: str, *, is_local: bool = False, **parameters: str) -> httpx.Response:
+        """GET a page of a Pod's console, with what other replicas have recorded or without; only 2xx returns."""
         url = f"http://{pod['status']['podIP']}:{CONSOLE_PORT}{path}"
-        answer = self._client.get(url, params=parameters, headers={"Authorization": f"Bearer {self.token}"})
+        headers = {"Authorization": f"Bearer {self.token}", **({LOCAL: "true"} if is_local else {})}
+        answer = self._client.get(url, params=parameters, headers=headers)
         assert answer.is_success, f"GET {answer.url} answered {answer.status_code}: {answer.text}"
         return answer
 
@@ -88,7 +90,7 @@ class Release:
         for pod in self.pods():
             cursor: dict[str, str] = {}
             while True:
-                page = self.ask(pod, "/api/v1/entries", limit="500", **cursor, **filters).json()
+                page = self.ask(pod, "/api/v1/entries", is_local=True, limit="500", **cursor, **filters).json()
                 yield from page["items"]
                 if not page["next"]:
                     break
