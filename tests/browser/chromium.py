@@ -18,7 +18,7 @@ from tests.e2e.environment import do_without
 
 HERE: Final = Path(__file__).parent
 LOCK: Final = HERE / "package-lock.json"
-PATIENCE_SECONDS: Final = 240.0
+PATIENCE_SECONDS: Final = 600.0
 
 
 def pictures(name: str) -> Path:

@@ -15,7 +15,7 @@ from tests.browser.chromium import LOCK, pictures
 from tests.browser.conftest import Visitor
 from tests.browser.ledgers import fresh, ids
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 LISTS = {
     "timeline": "/",

@@ -18,7 +18,7 @@ from tests.e2e.jobs import Jobs
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.webhooks import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 ROUNDS = 7
 QUIET = {
