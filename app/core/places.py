@@ -15,7 +15,7 @@ import msgspec
 from app.core.diff import MERGE_KEYS, diff
 from app.core.paths import Item, Path, Segment
 
-_SET: Final = "finalizers"
+SET: Final = "finalizers"
 """The list whose elements are their own keys."""
 
 _NAME: Final = ("name",)
@@ -82,7 +82,7 @@ def identical(one: Any, other: Any) -> bool:
 def keys_of(field: str, items: Iterable[Any]) -> list[str] | None:
     """Return the keys by which the elements of a list are told apart, as the diff has them; None without any."""
     elements = list(items)
-    if field == _SET and elements and all(type(each) is str for each in elements):
+    if field == SET and elements and all(type(each) is str for each in elements):
         return elements if len(set(elements)) == len(elements) else None
     for names in _key_names(field):
         keys = [key for each in elements if (key := _key(each, names)) is not None]
@@ -258,7 +258,7 @@ def _empty(segment: Segment, then: Segment, field: str) -> Any:
 def _keyed(field: str, key: str) -> Any:
     """Return an element of which no more is known than its key."""
     names = [names[0] for names in MERGE_KEYS.get(field, ())] or ["name"]
-    return key if field == _SET else dict.fromkeys(names, key)
+    return key if field == SET else dict.fromkeys(names, key)
 
 
 def _pad_to(items: list[Any], item: Item, field: str) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from app.core.diff import MERGE_KEYS
 from app.core.paths import Item, Path, Segment
-from app.core.places import step_to
+from app.core.places import SET, step_to
 
 Step = str | int
 Test = dict[str, Any]
-
-_SET: Final = "finalizers"
-"""The list whose elements are their own keys."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -100,7 +97,7 @@ def _unfound(node: Any, rest: tuple[Segment, ...], found: Place) -> Place | None
 
 def _by_usual_key(field: str, steps: tuple[Step, ...], key: str) -> Iterator[Test]:
     # Which fields other keys were made of is not recorded.
-    if field == _SET:
+    if field == SET:
         yield {"op": "test", "path": pointer(steps), "value": key}
     elif field not in MERGE_KEYS:
         yield {"op": "test", "path": pointer((*steps, "name")), "value": key}
