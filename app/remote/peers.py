@@ -65,11 +65,11 @@ class Peer:
     def transport(self, namespaces: frozenset[str] | None) -> HttpTransport:
         """Return the way to it, on which nothing is asked that it would pass on."""
         narrowed = {} if namespaces is None else {NAMESPACES: written_namespaces(namespaces)}
+        return HttpTransport(self._http, self.url, lambda: {**self.shown(), **narrowed}, self._notice)
 
-        def headers() -> Mapping[str, str]:
-            return {**self._credentials(), **narrowed, LOCAL: "true"}
-
-        return HttpTransport(self._http, self.url, headers, self._notice)
+    def shown(self) -> Mapping[str, str]:
+        """Return the headers of every request to it."""
+        return {**self._credentials(), LOCAL: "true"}
 
     def newest(self, ledger: RemoteLedger) -> int:
         """Return its highest sequence number, as of some tenths of a second ago."""
@@ -132,6 +132,11 @@ class Peers:
         """Return the ledgers of all as one; that of this process alone where there is no other."""
         others = [Part(each, each.ledger(namespaces)) for each in self.others]
         return MergedLedger(self.name, own, others, self._threads) if others else own
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody can be asked any more."""
+        return self._http.is_closed
 
     def close(self) -> None:
         """End the connections, without waiting for what is being asked."""
