@@ -112,7 +112,10 @@ class Reader(Protocol):
         """Return kind, namespace and name of what changed lately, for completion."""
 
     def position(self) -> Position:
-        """Return where to follow from, so that nothing is missed that is recorded from now on."""
+        """Return where to follow from, so that nothing is missed that is recorded from now on.
+
+        Its sequence number is the highest that there is.
+        """
 
     def newest(self) -> int:
         """Return the highest sequence number, 0 in an empty ledger."""

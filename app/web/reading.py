@@ -69,7 +69,8 @@ def router() -> APIRouter:
     )
     def span(ledger: OpenedLedger) -> Response:
         """Tell from where to where the ledger goes, and where to follow it from."""
-        position, oldest, newest = ledger.position(), ledger.oldest(), ledger.newest()
+        position, oldest = ledger.position(), ledger.oldest()
+        newest = position.sequence
         ends = {"oldest": encoded(oldest) if oldest else None, "newest": encoded(newest) if newest else None}
         return as_json({**ends, "position": wire.written_position(position)})
 
