@@ -52,6 +52,7 @@ PAGES: Final = {
     "histogram": "/chart",
     "API: entries": "/api/v1/entries",
 }
+JSON: Final = {"Content-Type": "application/json"}
 _PARAMETERS: Final = {"username": "user"}
 
 
@@ -191,7 +192,7 @@ async def live(served: Served, listeners: int, events: int) -> tuple[float, floa
             await arrived.get()  # it is connected
         for _ in range(events):
             body = make_body(uid=str(uuid.uuid4()))
-            (await reviewer.post(served.webhook, content=body)).raise_for_status()
+            (await reviewer.post(served.webhook, content=body, headers=JSON)).raise_for_status()
             answered = time.perf_counter()
             delays += [(await arrived.get() - answered) * 1000 for _ in listening]
         for task in listening:

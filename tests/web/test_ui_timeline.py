@@ -9,6 +9,7 @@ import pytest
 
 from app.core.change import Actor, FieldChange, Resource, User
 from app.core.moments import milliseconds
+from app.store.ledger import Ledger
 from tests.builders import make_record
 from tests.web.ledgers import write
 from tests.web.pages import document, get, ledger
@@ -190,3 +191,12 @@ async def test_a_range_of_the_histogram_is_said_in_the_readers_own_time(tmp_path
 
     assert page.all("time", datetime="2026-01-02T03:04:05.678Z")
     assert "until 2026-01-03" in page.text
+
+
+async def test_what_cannot_be_counted_in_time_has_no_histogram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await write(tmp_path, make_record())
+    monkeypatch.setattr(Ledger, "histogram", lambda *_: [])
+
+    answer = await get(tmp_path, "/chart?q=%7B")
+
+    assert (answer.status_code, answer.text) == (200, "")

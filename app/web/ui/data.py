@@ -161,7 +161,7 @@ def histogram(ledger: Reader, query: Query, now: datetime) -> tuple[Bar, ...]:
         return ()
     buckets = ledger.histogram(query, since, until, _BUCKETS)
     starts = [each.at for each in buckets]
-    ends = [*starts[1:], until]
+    ends = [*starts[1:], until] if starts else []
     return tuple(
         Bar(since=written(each.at), until=written(end), total=each.total, failed=each.failed)
         for each, end in zip(buckets, ends, strict=True)
