@@ -12,6 +12,9 @@ LOCAL: Final = "X-Kubewitness-Local"
 NAMESPACES: Final = "X-Kubewitness-Namespaces"
 """Asks for no more than these namespaces, whatever else whoever asks may see."""
 
+NARROWED: Final = "X-Kubewitness-Narrowed"
+"""Tells that the answer keeps to `NAMESPACES`; one of an older version, or through a proxy, might not."""
+
 MISSING: Final = "X-Kubewitness-Missing"
 """Tells which replicas did not answer, and why: what they recorded is not in the answer."""
 

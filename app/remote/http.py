@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from app.core.text import one_line
-from app.remote.headers import INSTANCE
+from app.remote.headers import INSTANCE, NAMESPACES, NARROWED
 from app.remote.transport import RemoteError
 
 CONNECT_SECONDS: Final = 1.0
@@ -22,6 +22,7 @@ LARGEST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes; a page ends with the entry that reaches 8 MiB, and a review has 8 MiB at most."""
 
 _LONGEST_DETAIL: Final = 300
+_UNNARROWED: Final = "does not say that it keeps to some namespaces; it may be of an older version"
 
 Headers = Callable[[], Mapping[str, str]]
 
@@ -42,6 +43,8 @@ def client(*, secure: bool = True) -> httpx.Client:
 
 class HttpTransport:
     """Asks the console at a URL, showing the headers of the moment. An answer takes some seconds at most.
+
+    Where these name namespaces, an answer that does not say that it keeps to them is none.
 
     `instance` is told of the process that has answered, where it says so.
     """
@@ -79,6 +82,8 @@ class HttpTransport:
                 method, f"{self._url}/{path}", params=params, content=content, headers=shown
             ) as answer:
                 self._instance(answer.headers.get(INSTANCE, ""))
+                if answer.is_success and NAMESPACES in shown and NARROWED not in answer.headers:
+                    raise RemoteError(_UNNARROWED)
                 body = _body(answer, deadline)
         except httpx.HTTPError as error:
             raise RemoteError(_reason(error)) from error

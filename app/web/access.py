@@ -9,11 +9,12 @@ from typing import Any, Final
 import msgspec
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.viewer import Viewer
 from app.remote.headers import NAMESPACES, read_namespaces
 from app.web import refusals
+from app.web.cautious import cautious
 from app.web.identities import Known, Method, Offer, TooManyAttemptsError, UnavailableError
 from app.web.near import is_meant_for_loopback, is_near, peer_of
 from app.web.refusals import RefusalError
@@ -133,7 +134,7 @@ def guarded(app: ASGIApp, access: Access) -> ASGIApp:
     Loopback is the peer of the connection, asked for by a loopback name. The application is told in the state of the
     request: `viewer`; `form_token`, which its forms must carry; `is_signed_in`; and `still`, which says whether it is
     still so, for answers that take long. Everybody else gets 401, 403, 429 or 503 with a JSON `detail` that says what
-    to do, and who reads pages a page, or the one to sign in.
+    to do, and who reads pages a page, or the one to sign in. All answers are `cautious`.
     """
     return _Guard(app, access)
 
@@ -145,12 +146,14 @@ class _Guard:
         self._sign_in: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"] in OPEN:
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+        elif scope["path"] in OPEN:
+            await self._app(scope, receive, cautious(send))
         elif scope["type"] == "http" and (scope["path"] in _SIGN_IN or scope["path"].startswith(_STATIC)):
-            await self._pages()(scope, receive, send)
+            await self._pages()(scope, receive, cautious(send))
         else:
-            await self._guarded(scope, receive, send)
+            await self._guarded(scope, receive, cautious(send, is_narrowed=NAMESPACES in Headers(scope=scope)))
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -159,7 +162,7 @@ class _Guard:
             await self._answer(scope, refusal)(scope, receive, send)
             return
         told = {**scope, "state": {**scope.get("state", {}), **self._state(scope, asker)}}
-        await self._app(told, receive, _unstored(send) if scope["path"].startswith(_API) else send)
+        await self._app(told, receive, send)
 
     def _state(self, scope: Scope, asker: Asker) -> dict[str, Any]:
         return {
@@ -202,16 +205,3 @@ def _narrowed(viewer: Viewer, headers: Headers) -> Viewer:
     for value in headers.getlist(NAMESPACES):
         viewer = viewer.narrowed(read_namespaces(value))
     return viewer
-
-
-def _unstored(send: Send) -> Send:
-    """Return what sends answers that nobody keeps: the next one to ask may be somebody else."""
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start" and not any(
-            name.lower() == b"cache-control" for name, _ in message["headers"]
-        ):
-            message = {**message, "headers": [*message["headers"], (b"cache-control", b"no-store")]}
-        await send(message)
-
-    return sending

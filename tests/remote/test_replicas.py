@@ -330,3 +330,20 @@ def test_what_replicas_say_of_themselves_is_harmless(own: Path) -> None:
     assert header.isascii()
     assert header.isprintable()
     assert header.startswith(f"{url.removeprefix('http://')}: answers 500: ")
+
+
+def test_a_replica_that_does_not_keep_to_the_namespaces_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "0", [])
+    write(tmp_path / "1", [make_record(resource=POD)])
+    older = as_viewer(of(tmp_path / "1"))  # it sees all, whatever namespaces the request names
+
+    with (
+        served(older) as url,
+        peers_of(url) as made,
+        closing(merged(made, tmp_path / "0", frozenset({"shop"}))) as all_,
+    ):
+        found = all_.search(Query(), limit=9).items
+        missing = dict(all_.missing)
+
+    assert found == []
+    assert ["does not say that it keeps to some namespaces" in why for why in missing.values()] == [True]
