@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request
@@ -26,6 +26,11 @@ from app.web.ui.installation import Installation
 from app.web.ui.routing import not_found
 
 logger = structlog.get_logger(__name__)
+
+_TOO_DEEP: Final = (
+    "the object has hundreds of maps or lists within each other, too many to work with; /api/v1/entries has the entries"
+    " as they were recorded"
+)
 
 
 class Console(FastAPI):
@@ -62,6 +67,8 @@ def console(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        # It would lead to what the Host header says, past the path that a proxy has put the console at.
+        redirect_slashes=False,
     )
     app.add_exception_handler(RequestValidationError, parameters.refusal)
     app.include_router(probes.router(health, metrics))
@@ -80,5 +87,9 @@ def console(
     async def store_error(_request: Request, error: Exception) -> JSONResponse:
         logger.error("ledger cannot be read", action="read", error=str(error))
         return JSONResponse({"detail": "the ledger cannot be read at the moment"}, status_code=503)
+
+    @app.exception_handler(RecursionError)
+    async def too_deep(_request: Request, _error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": _TOO_DEEP}, status_code=501)
 
     return app

@@ -31,6 +31,10 @@ def metrics_page(metrics: Metrics) -> Response:
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
+def _not_allowed() -> Response:
+    return JSONResponse({"detail": "Method Not Allowed"}, status_code=405, headers={"Allow": "GET"})
+
+
 class LightConsole:
     """Answers probes; every other request goes to the application that `load` returns, once it is needed."""
 
@@ -46,8 +50,10 @@ class LightConsole:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         answer = self._answers.get(scope["path"]) if scope["type"] == "http" else None
-        if answer is not None and scope["method"] in ("GET", "HEAD"):
-            await answer()(scope, receive, send)
+        if answer is not None:
+            # Nobody need be known for these: whatever else is wanted of them must not load anything.
+            made = answer() if scope["method"] in ("GET", "HEAD") else _not_allowed()
+            await made(scope, receive, send)
             return
         if self._loaded is None:
             self._loaded = self._load()

@@ -36,7 +36,7 @@ from app.web.ui.render import HEADERS, page, path, root
 
 logger = structlog.get_logger(__name__)
 
-_NEXT: Final = re.compile(r"(?!/)(?:(?!//|\.\.)[\w.~%!$&'()*+,;=:@/?-])*", re.ASCII)
+_NEXT: Final = re.compile(r"(?!/)(?:(?!//|\.\.|%2[eE])[\w.~%!$&'()*+,;=:@/?-])*", re.ASCII)
 """A place below the first page, as `place` writes them: nothing that a browser or a proxy could read as elsewhere."""
 
 _LONGEST_NEXT: Final = 2000
@@ -96,7 +96,7 @@ class SignIn:
         await answer(scope, receive, send)
 
     async def _answered(self, request: Request) -> Response:
-        where, method = request.url.path, request.method
+        where, method = request.scope["path"], request.method
         if where.startswith("/static/"):
             return _file(request, where.removeprefix("/static/"))
         if method in ("GET", "HEAD"):

@@ -72,6 +72,7 @@ def _answers(description: str, **properties: Any) -> dict[int | str, dict[str, A
         200: {"description": description, "content": {"application/json": {"schema": _object(**properties)}}},
         400: {"description": "A parameter is unknown, or cannot be read; `detail` names it.", "content": fault},
         404: {"description": "There is no entry of such an object.", "content": fault},
+        501: {"description": "The object is nested too deeply.", "content": fault},
         503: {"description": "The ledger cannot be read at the moment.", "content": fault},
     }
 

@@ -28,6 +28,7 @@ def _answers() -> dict[int | str, dict[str, Any]]:
         200: "Either how the entry is undone, or why it is not; the other one is null.",
         400: "The id is none, or there is a parameter; `detail` says what is wrong.",
         404: "There is no such entry.",
+        501: "The object is nested too deeply.",
         503: "The ledger cannot be read at the moment.",
     }
     return {

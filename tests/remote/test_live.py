@@ -177,3 +177,10 @@ async def test_a_request_between_replicas_is_streamed_what_is_local(own: Journal
         ((_, following),) = await events(stream, 1)
 
     assert [entry["cluster"], following["cluster"]] == ["own", "next"]
+
+
+def test_a_position_that_is_longer_than_any_is_none() -> None:
+    many = Position(1, {f"witness-{number}": 1 for number in range(1000)})
+
+    with pytest.raises(ValueError, match="no position"):
+        read_position(written_position(many))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse, Response
@@ -10,6 +12,7 @@ from starlette.types import ASGIApp
 from app.remote.headers import NAMESPACES, NARROWED
 from app.web.access import guarded
 from tests.web.doors import door
+from tests.web.ledgers import client_of, console_of
 
 TOKEN = "T0ken-of_the-console"
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
@@ -48,3 +51,12 @@ async def test_an_answer_tells_that_it_keeps_to_the_namespaces_of_the_request() 
 
     assert narrowed.headers[NARROWED] == "true"
     assert NARROWED not in whole.headers
+
+
+async def test_no_answer_leads_to_the_host_that_a_request_names(tmp_path: Path) -> None:
+    async with client_of(console_of(tmp_path)) as client:
+        answers = [
+            await client.get(path, headers={"Host": "evil.example"}) for path in ("/status/", "/api/v1/entries/")
+        ]
+
+    assert [(answer.status_code, "location" in answer.headers) for answer in answers] == [(404, False)] * 2

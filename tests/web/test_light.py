@@ -65,6 +65,16 @@ async def test_for_a_probe_nothing_is_loaded(path: str, method: str) -> None:
     assert (reply.status, loading.count) == (200, 0)
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "OPTIONS", "X"])
+async def test_nothing_is_loaded_for_whatever_else_strangers_want_of_a_probe(path: str, method: str) -> None:
+    loading = Loading()
+
+    reply = await ask(loading.light, path, method)
+
+    assert (reply.status, loading.count) == (405, 0)
+
+
 async def test_readiness_and_metrics_are_those_of_the_moment() -> None:
     loading = Loading(health=(health := checks()))
     await ask(loading.light, "/readyz")
@@ -81,7 +91,9 @@ async def test_the_whole_console_is_loaded_once_for_whatever_else_is_asked(tmp_p
     await write(tmp_path, make_record())
     loading = Loading(tmp_path)
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(as_viewer(loading.light)), base_url="http://x") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(as_viewer(loading.light)), base_url="http://x"
+    ) as client:
         replies = [await client.get(path) for path in ("/api/v1/entries", "/nothing", "/api/v1/entries")]
 
     assert [reply.status_code for reply in replies] == [200, 404, 200]

@@ -255,6 +255,19 @@ def test_what_looks_like_a_scheme_is_a_place_of_the_console() -> None:
     assert next_of("objects/Role/a/system:node") == "objects/Role/a/system:node"
 
 
+@pytest.mark.parametrize("wanted", ["%2e%2e/other", "%2E./other", ".%2e/other", "entries/%2e%2E/x"])
+def test_no_escaped_dots_lead_out_of_the_folder_of_the_console(wanted: str) -> None:
+    assert next_of(wanted) == ""
+
+
+@pytest.mark.parametrize("host", ["[::", "x/logout?", "evil.example/#"])
+async def test_a_host_that_is_none_changes_nothing(house: House, host: str) -> None:
+    answer = await house.client.get("/login?again=1", headers={"Host": host})
+
+    assert answer.status_code == 200
+    assert "Sign in" in answer.text
+
+
 async def test_who_follows_a_link_from_elsewhere_asks_again_with_their_cookies(house: House) -> None:
     page = await house.client.get("/login?next=entries%2Fx", headers={**OWN, "Sec-Fetch-Site": "cross-site"})
 

@@ -19,7 +19,17 @@ from app.web.ui.render import page
 logger = structlog.get_logger(__name__)
 
 _FORBIDDEN: Final = 403
-_TITLES: Final = {400: "This cannot be asked", _FORBIDDEN: "This was not done", 404: "There is nothing here"}
+_TOO_DEEP: Final = 501
+_TITLES: Final = {
+    400: "This cannot be asked",
+    _FORBIDDEN: "This was not done",
+    404: "There is nothing here",
+    _TOO_DEEP: "This cannot be shown",
+}
+_DEEP: Final = (
+    "The object has hundreds of maps or lists within each other, more than a page can be made of. What was recorded is"
+    " in the export as JSON lines (export.jsonl), and in the API (/api/v1/entries)."
+)
 
 
 class PageRoute(APIRoute):
@@ -37,6 +47,8 @@ class PageRoute(APIRoute):
             except (StoreError, sqlite3.Error) as error:
                 logger.error("ledger cannot be read", action="read", error=str(error))  # noqa: TRY400  no bug to trace
                 return problem(request, 503, "The ledger cannot be read at the moment. Entries are recorded meanwhile.")
+            except RecursionError:
+                return problem(request, _TOO_DEEP, _DEEP)
 
         return handle
 
@@ -44,7 +56,7 @@ class PageRoute(APIRoute):
 async def not_found(request: Request, error: Exception) -> Response:
     """Answer for a path that there is not: with a page to whoever reads pages, else with JSON."""
     detail = str(error.detail) if isinstance(error, StarletteHTTPException) else "Not Found"
-    if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+    if request.scope["path"].startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": detail}, status_code=404)
     return problem(request, 404, "There is no such page.")
 
