@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -26,6 +27,9 @@ KEPT_SECONDS: Final = 60.0
 """How long it is known what somebody may see: a right that was taken away ends then at the latest."""
 
 _REFUSED_SECONDS: Final = 5.0
+_PROVEN_SECONDS: Final = 3600.0
+"""How long a token that was somebody's is asked about without a place among those who guess."""
+
 _AT_ONCE: Final = 16
 """Reviews that are asked for together."""
 
@@ -68,6 +72,7 @@ class KubernetesUsers:
         self._attempts = attempts
         self._may_requeue = may_requeue
         self._found = Remembered[Viewer](clock)
+        self._proven = Remembered[bool](clock)
         self._asking: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._places = asyncio.Semaphore(_AT_ONCE)
 
@@ -75,25 +80,37 @@ class KubernetesUsers:
         """Return whose token this is, with what they may see, which may be nothing."""
         if shown.user is not None and not _JWT.match(shown.secret):
             return None
-        viewer = await self.resumed("", shown.secret, peer)
+        key = self._found.key(shown.secret)
+        if self._proven.get(key):
+            viewer = await self.resumed("", shown.secret, peer)
+        else:
+            viewer = await self._of_stranger(key, shown.secret, peer)
         return None if viewer is None else Known(viewer, shown.secret)
 
     async def resumed(self, user: str, keepsake: str, peer: str) -> Viewer | None:
-        """Return whose token this is, as they may see it now."""
-        key = self._found.key(keepsake)
-        found = self._found.get(key) or await self._asked(key, keepsake, peer)
+        """Return whose token this is, as they may see it now; it was somebody's before, so that this is no guess."""
+        found = await self._asked(self._found.key(keepsake), keepsake)
         return None if found is _NOBODY else found
 
-    async def _asked(self, key: bytes, token: str, peer: str) -> Viewer:
+    async def _of_stranger(self, key: bytes, token: str, peer: str) -> Viewer | None:
+        found = self._found.get(key)
+        if found is None:
+            async with self._attempts.place(peer):
+                found = await self._asked(key, token)
+                if found is _NOBODY:
+                    await self._attempts.failed()
+        if found is _NOBODY:
+            return None
+        self._proven.put(key, True, _PROVEN_SECONDS)
+        return found
+
+    async def _asked(self, key: bytes, token: str) -> Viewer:
         """Ask once, however many requests wait for the answer."""
         async with self._asking.setdefault(key, asyncio.Lock()):
             found = self._found.get(key)
             if found is None:
-                async with self._attempts.place(peer):
-                    found = await self._viewer(token)
-                    self._found.put(key, found, _REFUSED_SECONDS if found is _NOBODY else KEPT_SECONDS)
-                    if found is _NOBODY:
-                        await self._attempts.failed()
+                found = await self._viewer(token)
+                self._found.put(key, found, _REFUSED_SECONDS if found is _NOBODY else KEPT_SECONDS)
         return found
 
     async def _viewer(self, token: str) -> Viewer:
@@ -103,7 +120,7 @@ class KubernetesUsers:
         except ApiError as error:
             logger.warning("rights not reviewed", action="refuse", error=str(error))
             raise UnavailableError(_ASK.format(reason=_RIGHTS if error.is_forbidden else f"{error}.")) from error
-        except StoreError as error:
+        except (StoreError, sqlite3.Error) as error:
             raise UnavailableError("The ledger cannot be read at the moment.") from error
 
     async def _rights(self, who: Identity) -> Viewer:

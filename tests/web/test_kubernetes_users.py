@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 import pytest
@@ -13,8 +15,8 @@ from app.core.viewer import Viewer
 from app.kube.errors import ApiError
 from app.kube.reviews import Reviews
 from app.store.database import StoreError
-from app.web.attempts import Attempts
-from app.web.identities import UnavailableError
+from app.web.attempts import AT_ONCE, MOST, Attempts
+from app.web.identities import TooManyAttemptsError, UnavailableError
 from app.web.kubernetes_users import KEPT_SECONDS, KubernetesUsers
 from app.web.shown import Shown
 from tests.kube.review_server import ReviewServer
@@ -32,7 +34,7 @@ class Cluster:
         self.server.admit(TOKEN, "alice")
         self.namespaces: list[str] = ["kube-system", "shop", "shop-test"]
         self.clock, self.pauses = Clock(), Pauses()
-        attempts = Attempts(self.pauses)
+        self.attempts = attempts = Attempts(self.pauses)
         reviews = Reviews(self.server)
         self.users = KubernetesUsers(reviews, self._seen, attempts, may_requeue=may_requeue, clock=self.clock)
 
@@ -43,7 +45,8 @@ class Cluster:
         self.server.rights.add(("alice", verb, resource, namespace))
 
     async def viewer(self, token: str = TOKEN) -> Viewer | None:
-        return await self.users.resumed("", token, FAR)
+        known = await self.users.identified(Shown(token), FAR)
+        return None if known is None else known.viewer
 
 
 async def test_who_may_see_entries_in_the_whole_cluster_sees_everything() -> None:
@@ -129,6 +132,28 @@ async def test_requests_that_come_together_ask_once() -> None:
     assert len(cluster.server.asked) == 1 + 1 + len(cluster.namespaces)
 
 
+async def test_who_guesses_from_the_same_address_locks_nobody_out_who_was_known() -> None:
+    cluster = Cluster()
+    cluster.grant()
+    await cluster.viewer()
+    cluster.clock.now += KEPT_SECONDS + 1
+
+    async with AsyncExitStack() as guesses:
+        for _ in range(AT_ONCE):
+            await guesses.enter_async_context(cluster.attempts.place(FAR))
+        waiting = [asyncio.ensure_future(cluster.viewer(f"guess-{number}")) for number in range(MOST - AT_ONCE)]
+        await asyncio.sleep(0)
+
+        with pytest.raises(TooManyAttemptsError):
+            await cluster.viewer("stranger")
+        shown = await cluster.viewer()
+        cluster.clock.now += KEPT_SECONDS + 1
+        signed_in = await cluster.users.resumed("alice", TOKEN, FAR)
+
+    assert shown == signed_in == Viewer(name="alice")
+    assert await asyncio.gather(*waiting) == [None] * (MOST - AT_ONCE)
+
+
 async def test_many_namespaces_are_asked_about_a_few_at_once() -> None:
     cluster = Cluster()
     cluster.namespaces = [f"team-{n}" for n in range(300)]
@@ -180,11 +205,12 @@ async def test_a_failure_is_not_remembered() -> None:
     assert await cluster.viewer() == Viewer(name="alice")
 
 
-async def test_a_ledger_that_cannot_be_read_is_no_right() -> None:
+@pytest.mark.parametrize("fault", [StoreError("/data/journal.db: damaged"), sqlite3.OperationalError("disk I/O error")])
+async def test_a_ledger_that_cannot_be_read_is_no_right(fault: Exception) -> None:
     cluster = Cluster()
 
     def broken() -> Sequence[str]:
-        raise StoreError("/data/journal.db: damaged")
+        raise fault
 
     cluster.users._namespaces = broken
 
