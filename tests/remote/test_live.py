@@ -14,7 +14,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from app.core.identity import entry_id
-from app.remote import merged, peers
+from app.remote import http, merged, peers
 from app.remote.headers import POSITION
 from app.remote.peers import Peers
 from app.remote.wire import read_position, written_position
@@ -161,6 +161,8 @@ async def test_what_is_local_does_not_wait_for_long_for_who_is_silent(
     own: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merged, "FOLLOW_SECONDS", 0.05)
+    monkeypatch.setattr(merged, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(http, "ANSWER_SECONDS", 60)
     silent = listen("127.0.0.1", 0, "")  # takes connections, and says nothing
     with closing(silent), peers_of(f"http://127.0.0.1:{silent.getsockname()[1]}") as made:
         async with aclosing(Stream(Ledgers(own.path, made), checks()).events(wish(Position(0)))) as stream:

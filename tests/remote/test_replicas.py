@@ -16,11 +16,12 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.change import Resource
-from app.core.identity import entry_id
+from app.core.identity import entry_id, sequence_of
 from app.remote import http, peers
 from app.remote.headers import LOCAL, read_namespaces, written_namespaces
 from app.remote.merged import MergedLedger
 from app.remote.peers import Peers
+from app.store import ledger as ledgers
 from app.store.database import FILE_NAME
 from app.store.encoding import entry_row
 from app.store.journal import Record
@@ -73,12 +74,12 @@ class Counted:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    return write(tmp_path / "own", [make_record(cluster="own")])
+    return write(tmp_path / "own", [make_record(cluster="own", at_milliseconds=START + 1000)])
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
-    return write(tmp_path / "other", [make_record("hook", cluster="other")])
+    return write(tmp_path / "other", [make_record("hook", cluster="other", at_milliseconds=START + 2000)])
 
 
 @pytest.fixture
@@ -103,12 +104,36 @@ def test_entries_with_one_number_are_each_told_once_whatever_the_page(tmp_path: 
         while True:
             page = ledger.search(Query(), limit=limit, before=before)
             found += ids(page.items)
+            assert len(page.items) <= max(limit, len(folders))
             before = page.next
             if before is None:
                 break
 
     assert len(found) == len(set(found)) == 18
     assert found == sorted(found, reverse=True)
+
+
+def test_nothing_is_told_before_what_another_replica_has_not_told_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "_PAGE_BYTES", 1)  # a page of each ends with its first entry
+    own = write(tmp_path / "own", [numbered((START << 12) + number, 1) for number in (1, 2, 3, 9)])
+    other = write(tmp_path / "other", [numbered((START << 12) + number, 2) for number in (4, 5, 6, 7, 8)])
+    with replica(other) as url, peers_of(url) as made, closing(merged(made, own)) as ledger:
+        found, page = list[str](), ledger.search(Query(), limit=100)
+        while page.next is not None:
+            found += ids(page.items)
+            page = ledger.search(Query(), limit=100, before=page.next)
+
+    assert [sequence_of(each) - (START << 12) for each in found] == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+
+
+def test_a_replica_that_is_named_twice_tells_its_entries_once(own: Path, other: Path) -> None:
+    with replica(other) as url, peers_of(url, url.replace("127.0.0.1", "localhost")) as made:
+        assert len(made.others) == 2
+        with closing(merged(made, own)) as ledger:
+            assert clusters(ledger.search(Query(), limit=10).items) == ["other", "own"]
+            assert clusters(ledger.follow(Query(), Position(0), 10)[1]) == ["own", "other"]
 
 
 def test_who_does_not_listen_is_named_and_the_others_are_shown(own: Path, other: Path, nobody: str) -> None:
