@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from starlette.types import ASGIApp
 
 from app.bootstrap.auditor import Auditor
 from app.bootstrap.process import every
@@ -24,6 +25,7 @@ from app.store.database import connect_reader
 from app.store.delivery_lists import list_deliveries
 from app.tls.files import ensure_dev_certificates
 from app.web.health import Check
+from app.web.warm import warm
 from tests.builders import make_record
 from tests.sinks.stands import Handler, Request, http_receiver
 
@@ -77,6 +79,23 @@ def metric(auditor: Auditor, name: str) -> float | None:
 
 def sink_up(auditor: Auditor, name: str) -> float | None:
     return auditor.metrics.registry.get_sample_value("kubewitness_sink_up", {"sink": name})
+
+
+async def test_the_console_has_been_asked_before_it_listens(
+    tmp_path: Path, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[bool]()
+
+    async def noted(app: ASGIApp) -> None:
+        await warm(app)
+        asked.append(hasattr(auditor.backbone, "_console_socket"))
+
+    auditor = Auditor(Settings(data_dir=tmp_path, tls_dir=certificates, admission_port=0, console_port=0))
+    monkeypatch.setattr("app.bootstrap.auditor.warm", noted)
+    await auditor.start()
+    assert await auditor.stop(0) == 0
+
+    assert asked == [False]
 
 
 async def test_all_is_well_at_first_and_the_size_is_told(tmp_path: Path, certificates: Path) -> None:

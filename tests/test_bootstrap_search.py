@@ -12,6 +12,7 @@ from app.settings import WatchSettings
 from app.store.ledger import Ledger, Query
 from app.store.search.file import beside, open_reader
 from app.store.search.reader import opened
+from app.web.health import Health
 from tests.builders import make_record
 
 IMAGE = FieldChange("spec.containers[web].image", "replace", "web:1", "web:2")
@@ -29,11 +30,15 @@ async def indexed(journal: Path, newest: int) -> None:
         await asyncio.sleep(0.01)
 
 
+async def no_console(_health: Health) -> None:
+    """Answer nobody."""
+
+
 async def test_what_is_recorded_is_indexed_soon(tmp_path: Path) -> None:
     backbone = Watcher(WatchSettings(data_dir=tmp_path, console_port=0)).backbone
     await backbone.open()
     await backbone.employ_sinks()
-    backbone.listen(lambda _health: None, {})
+    await backbone.listen(no_console, {})
     backbone.begin()
     record = make_record(changes=(IMAGE,))
 

@@ -27,6 +27,7 @@ from app.web.admission import AdmissionEndpoint, admission_app
 from app.web.console import console
 from app.web.health import Health
 from app.web.server import listen, listener, stop
+from app.web.warm import warm
 
 if TYPE_CHECKING:
     from app.bootstrap.installation import Installation
@@ -75,7 +76,7 @@ class Auditor:
         await backbone.employ_sinks()
         self.namespaces.follow(wanted=backbone.config.current.wants_namespace_labels)
         await self.namespaces.settled(_LABELS_SECONDS)  # what comes earlier would be told to fewer than it should
-        self._listen()
+        await self._listen()
         backbone.begin()
         self.certificate.start(backbone.background)
         if self.watching is not None:
@@ -83,15 +84,15 @@ class Auditor:
         elif backbone.config.current.wants_failed_jobs:
             logger.info("failed Jobs are not watched here", action="start", remedy="run kubewitness watch, or --watch")
 
-    def _listen(self) -> None:
+    async def _listen(self) -> None:
         settings, backbone = self.settings, self.backbone
         self.admission = AdmissionEndpoint(admission_app(), self.recorder, self.metrics, max_body=settings.max_body)
         self._admission_socket = listen(settings.admission_host, settings.admission_port, "--admission-port")
         checks = {"certificate": self.certificate.check, "namespaces": self.namespaces.check}
         checks |= self.watching.checks if self.watching else {}
         try:
-            backbone.listen(self._console, checks)
-        except OSError:
+            await backbone.listen(self._console, checks)
+        except BaseException:
             self._admission_socket.close()
             raise
         self._admission_server = listener(self.admission, tls=self.certificate.context)
@@ -157,9 +158,10 @@ class Auditor:
             noise=config.noise,
         )
 
-    def _console(self, health: Health) -> ASGIApp:
+    async def _console(self, health: Health) -> ASGIApp:
         backbone = self.backbone
         app = console(backbone.journal.path, health, self.metrics, lambda: installation(backbone), backbone.peers)
+        await warm(app)  # reviews would wait for what the first one to look makes it do
         return backbone.guarded(app)
 
 

@@ -9,7 +9,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -148,7 +148,9 @@ class Backbone:
         self.background.start(every(_QUEUE_SECONDS, self.measure_queue), "queue")
         self.background.start(every(_SINKS_SECONDS, self.employ_missing), "sinks")
 
-    def listen(self, make_app: Callable[[Health], Any], checks: Mapping[str, Callable[[], Check]]) -> None:
+    async def listen(
+        self, make_app: Callable[[Health], Awaitable[Any]], checks: Mapping[str, Callable[[], Check]]
+    ) -> None:
         """Open the console port; `checks` are those of the process beside those of the backbone."""
         settings = self.settings
         self.health = Health(
@@ -160,8 +162,9 @@ class Backbone:
                 "tasks": self._check_tasks,
             }
         )
+        app = await make_app(self.health)
         self._console_socket = listen(settings.console_host, settings.console_port, "--console-port")
-        self._console = listener(make_app(self.health))
+        self._console = listener(app)
         serving = self._console.serve(sockets=[self._console_socket])
         self._console_task = self.listeners.start(serving, "console listener")
 

@@ -36,7 +36,7 @@ class Watcher:
         await backbone.open()
         await backbone.employ_sinks()
         self.namespaces.follow(wanted=backbone.config.current.wants_namespace_labels)
-        backbone.listen(self._console, {**self.watching.checks, "namespaces": self.namespaces.check})
+        await backbone.listen(self._console, {**self.watching.checks, "namespaces": self.namespaces.check})
         await self.watching.connect()
         backbone.begin()
         logger.info(
@@ -60,7 +60,7 @@ class Watcher:
         self.namespaces.follow(wanted=config.wants_namespace_labels)
         self.watching.take_over(config)
 
-    def _console(self, health: Health) -> ASGIApp:
+    async def _console(self, health: Health) -> ASGIApp:
         def load() -> ASGIApp:
             # What nobody asks for need not be in memory.
             from app.bootstrap.facts import installation  # noqa: PLC0415
