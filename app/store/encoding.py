@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -79,9 +79,3 @@ def read_finding_head(body: bytes) -> FindingHead:
         return _heads.decode(inflated(body))
     except UNREADABLE:
         return FindingHead("", "(cannot be read)")
-
-
-def read_document(body: bytes) -> dict[str, Any]:
-    """Read an entry as the JSON document that people get."""
-    document: dict[str, Any] = msgspec.json.decode(inflated(body))
-    return document

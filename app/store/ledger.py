@@ -20,13 +20,13 @@ from app.core.moments import milliseconds
 from app.store import objects
 from app.store.database import connect_reader
 from app.store.delivery_lists import deliveries_of, delivery_counts, list_deliveries
-from app.store.encoding import UNREADABLE, inflated, read_document, read_finding
+from app.store.encoding import UNREADABLE, inflated, read_finding
 from app.store.hits import hits
 from app.store.reading import DeliveryCounts, Field, Hits, Page, Position, Record
 from app.store.scope import NOTHING, Scope, scope_of, sequences
 from app.store.search.counting import actors, histogram
 from app.store.search.histogram import Bucket, Spans
-from app.store.search.query import Query, is_answered_by_the_journal, predicate
+from app.store.search.query import Query, Test, is_answered_by_the_journal, predicate
 from app.store.search.reader import ActorCount, SearchIndex, opened
 from app.store.search.rows import bodies, rows
 from app.store.words import words, words_in_scope
@@ -53,6 +53,15 @@ def _id_of(item: msgspec.Raw) -> str:
     return msgspec.json.decode(item, type=_Identified).id
 
 
+def _readable(body: bytes, matches: Test = lambda _document: True) -> bytes | None:
+    """Return an entry as JSON if it matches; None of a row that was damaged, too, which must not hide all others."""
+    try:
+        document = inflated(body)
+        return document if matches(document) and _id_of(msgspec.Raw(document)) else None
+    except UNREADABLE:
+        return None
+
+
 class Ledger:
     """Reads the journal file beside its writer. Not for concurrent use; each thread takes its own.
 
@@ -76,8 +85,8 @@ class Ledger:
     def search(self, query: Query, *, limit: int, before: int | None = None) -> Page:
         """Return up to `limit` entries below the sequence number `before`, newest first.
 
-        A filter that no index answers, or not yet, is looked for within a budget of time, and a page of about 8 MiB is
-        full: it may hold fewer entries, or none, and still have a `next`.
+        A row that was damaged is passed over. A filter that no index answers, or not yet, is looked for within a budget
+        of time, and a page of about 8 MiB is full: it may hold fewer entries, or none, and still have a `next`.
         """
         matches = predicate(query)
         items: list[msgspec.Raw] = []
@@ -87,7 +96,8 @@ class Ledger:
         answered = is_answered_by_the_journal(query, within_scope=scope is not None)
         index = None if answered else self._search_index()
         for sequence, body in rows(self._connection, index, query, before, scope):
-            if body is not None and matches(document := inflated(body)):
+            document = None if body is None else _readable(body, matches)
+            if document is not None:
                 items.append(msgspec.Raw(document))
                 room -= len(document)
                 if len(items) == limit or room <= 0:
@@ -124,7 +134,8 @@ class Ledger:
         """Return one entry with all about it, None if there is none; raises ValueError for what is no id."""
         sequence = sequence_of(entry_id)
         row = self._connection.execute("SELECT namespace, body FROM entries WHERE seq = ?", (sequence,)).fetchone()
-        document = read_document(row[1]) if row and self._sees(row[0]) else None
+        body = _readable(row[1]) if row and self._sees(row[0]) else None
+        document = None if body is None else msgspec.json.decode(body)
         if document is None or document["id"] != entry_id.lower():
             return None
         return Record(document, self._findings(sequence), deliveries_of(self._connection, sequence))
@@ -143,8 +154,8 @@ class Ledger:
         low, high = sequence_range(beginning)
         found: list[msgspec.Raw] = []
         for _, body in bodies(self._connection, self._ascending(low, high)):
-            document = inflated(body)
-            if _id_of(msgspec.Raw(document)).startswith(beginning.lower()):
+            document = _readable(body)
+            if document is not None and _id_of(msgspec.Raw(document)).startswith(beginning.lower()):
                 found.append(msgspec.Raw(document))
             if len(found) > 1:
                 break
@@ -158,7 +169,8 @@ class Ledger:
         if not came:
             return reached, []
         if query == Query():
-            return reached, [msgspec.Raw(inflated(body)) for _, body in bodies(self._connection, came)]
+            documents = (_readable(body) for _, body in bodies(self._connection, came))
+            return reached, [msgspec.Raw(document) for document in documents if document is not None]
         return reached, self._matching(query, came[0], came[-1])
 
     def _ascending(self, low: int, high: int) -> Iterator[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -39,13 +40,13 @@ def _image(number: int) -> FieldChange:
     )
 
 
-def _image_update(number: int) -> dict[str, object]:
+def _image_update(number: int) -> dict[str, Any]:
     change = _image(number)
     return {"changes": (change,), "patch": ({"op": "replace", "path": IMAGE, "value": change.new},)}
 
 
 def _records(now: datetime) -> Iterator[Record]:
-    def at(minutes: float) -> dict[str, object]:
+    def at(minutes: float) -> dict[str, Any]:
         moment = milliseconds(now - timedelta(minutes=minutes))
         return {"at_milliseconds": moment, "at": written(moment)}
 

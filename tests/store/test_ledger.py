@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -228,3 +229,16 @@ def test_an_entry_reads_back_as_it_was_written(size: int) -> None:
     entry = read_entry(record.entry.body)
     assert entry.changes == (IMAGE, change)
     assert (entry.labels, entry.truncated) == ({"a": "b"}, True)
+
+
+async def test_a_damaged_row_hides_no_other(tmp_path: Path, journal: Journal, ledger: Ledger) -> None:
+    made = [await kept(journal) for _ in range(3)]
+    with closing(sqlite3.connect(journal.path)) as connection, connection:
+        connection.execute("UPDATE entries SET body = x'ff00' WHERE seq = ?", (sequence_of(made[1]),))
+
+    _, followed = ledger.follow(Query(), Position(0), limit=5)
+
+    assert ids(ledger) == [made[2], made[0]]
+    assert [msgspec.json.decode(document)["id"] for document in followed] == [made[0], made[2]]
+    assert ledger.find(made[1]) == []
+    assert ledger.record(made[1]) is None
