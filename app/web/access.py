@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from starlette.datastructures import Headers
@@ -20,6 +21,9 @@ from app.web.near import is_meant_for_loopback, is_near, peer_of
 from app.web.refusals import RefusalError
 from app.web.sessions import Session, Sessions
 from app.web.shown import TOKEN_HEADER, Shown, shown_in
+
+if TYPE_CHECKING:
+    from app.web.login import SignIn
 
 __all__ = ["OPEN", "TOKEN_HEADER", "Access", "Asker", "guarded"]
 
@@ -143,7 +147,7 @@ class _Guard:
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
-        self._sign_in: ASGIApp | None = None
+        self._sign_in: SignIn | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -151,7 +155,7 @@ class _Guard:
         elif scope["path"] in OPEN:
             await self._app(scope, receive, cautious(send))
         elif scope["type"] == "http" and (scope["path"] in _SIGN_IN or scope["path"].startswith(_STATIC)):
-            await self._pages()(scope, receive, cautious(send))
+            await (await self._pages())(scope, receive, cautious(send))
         else:
             await self._guarded(scope, receive, cautious(send, is_narrowed=NAMESPACES in Headers(scope=scope)))
 
@@ -159,7 +163,7 @@ class _Guard:
         try:
             asker = await self._access.asker(scope)
         except RefusalError as refusal:
-            await self._answer(scope, refusal)(scope, receive, send)
+            await (await self._answer(scope, refusal))(scope, receive, send)
             return
         told = {**scope, "state": {**scope.get("state", {}), **self._state(scope, asker)}}
         await self._app(told, receive, send)
@@ -181,19 +185,22 @@ class _Guard:
 
         return still
 
-    def _answer(self, scope: Scope, refusal: RefusalError) -> ASGIApp:
+    async def _answer(self, scope: Scope, refusal: RefusalError) -> ASGIApp:
         if scope["type"] == "http" and _reads_pages(scope):
-            from app.web.login import refused  # noqa: PLC0415  2 MB that only who reads pages needs
-
-            return refused(scope, refusal, self._access)
+            return (await self._pages()).refused(scope, refusal)
         return JSONResponse({"detail": refusal.detail}, status_code=refusal.status, headers=refusal.headers)
 
-    def _pages(self) -> ASGIApp:
+    async def _pages(self) -> SignIn:
         if self._sign_in is None:
-            from app.web.login import SignIn  # noqa: PLC0415  as above
-
-            self._sign_in = SignIn(self._access)
+            # Templates take a twentieth of a second, for which reviews would wait.
+            self._sign_in = await asyncio.to_thread(_sign_in, self._access)
         return self._sign_in
+
+
+def _sign_in(access: Access) -> SignIn:
+    from app.web.login import SignIn  # noqa: PLC0415  2 MB that only who reads pages needs
+
+    return SignIn(access)
 
 
 def _reads_pages(scope: Scope) -> bool:

@@ -24,13 +24,14 @@ from app.web.api import FAULTS, entry_query
 from app.web.download import Download, attached
 from app.web.ledgers import Ledgers, Replica, UnknownReplicaError, is_local, ledgers_of, missing_of, viewer_of
 from app.web.parameters import only_known
+from app.web.places import Places
 from app.web.ui.filters import FilterError, understood
 from app.web.ui.routing import PageRoute
 
 ROWS: Final[tuple[Rows, ...]] = get_args(Rows)
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 MOST: Final = 4
-"""Exports at the same time: each keeps a thread busy for as long as its client takes the lines."""
+"""Exports at the same time, of which who sees only some namespaces has half at most: each keeps a thread busy."""
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -68,7 +69,7 @@ class Exports:
     """Makes files, a few at the same time."""
 
     def __init__(self) -> None:
-        self.running = 0
+        self._places = Places(MOST, MOST // 2)
 
     async def file(self, request: Request, wish: Wish) -> Response:
         """Return the file.
@@ -76,14 +77,15 @@ class Exports:
         Raises StoreError, and HTTPException: 400 for a replica that there is not, 503 where one does not answer or too
         many files are made.
         """
-        if self.running >= MOST:
-            raise HTTPException(503, f"{MOST} exports are made already; try again when one has ended")
+        if full := self._places.full(wish.viewer):
+            raise HTTPException(503, f"{full} exports are made already; try again when one has ended")
         ledgers = ledgers_of(request)
         try:
-            name = await asyncio.to_thread(_file_name, ledgers, wish)
-            if request.method == "HEAD":
-                return Response(headers=dict(attached(MEDIA_TYPES[wish.format], name)))
-            first = await asyncio.to_thread(_lines, ledgers, wish, None)
+            with self._places.place(wish.viewer):  # also while it is begun: many may come at once
+                name = await asyncio.to_thread(_file_name, ledgers, wish)
+                if request.method == "HEAD":
+                    return Response(headers=dict(attached(MEDIA_TYPES[wish.format], name)))
+                first = await asyncio.to_thread(_lines, ledgers, wish, None)
         except UnknownReplicaError as error:
             raise HTTPException(400, str(error)) from error
         except ReplicaMissingError as error:
@@ -93,16 +95,13 @@ class Exports:
     async def _chunks(
         self, ledgers: Ledgers, wish: Wish, first: tuple[bytes, int | None]
     ) -> AsyncGenerator[bytes, None]:
-        self.running += 1
-        try:
+        with self._places.place(wish.viewer):
             yield export.beginning(wish.format, wish.rows)
             lines, before = first
             yield lines
             while before is not None:
                 lines, before = await asyncio.to_thread(_lines, ledgers, wish, before)
                 yield lines
-        finally:
-            self.running -= 1
 
 
 def _lines(ledgers: Ledgers, wish: Wish, before: int | None) -> tuple[bytes, int | None]:

@@ -32,7 +32,7 @@ from app.web.sessions import (
 )
 from app.web.shown import Shown
 from app.web.ui import forms, static
-from app.web.ui.render import HEADERS, page, path, root
+from app.web.ui.render import HEADERS, environment, page, path, root
 
 logger = structlog.get_logger(__name__)
 
@@ -40,6 +40,7 @@ _NEXT: Final = re.compile(r"(?!/)(?:(?!//|\.\.|%2[eE])[\w.~%!$&'()*+,;=:@/?-])*"
 """A place below the first page, as `place` writes them: nothing that a browser or a proxy could read as elsewhere."""
 
 _LONGEST_NEXT: Final = 2000
+_TEMPLATES: Final = ("layout.html", "login.html", "again.html", "refused.html")
 _NONCE: Final = re.compile(r"[\w-]{22}", re.ASCII)
 _WRONG_TOKEN: Final = "This token is not accepted. It may have expired, or be one of another cluster."
 _WRONG_PASSWORD: Final = "This is not the name and the password of a user."
@@ -80,11 +81,13 @@ def refused(scope: Scope, refusal: RefusalError, access: Access) -> Response:
 
 
 class SignIn:
-    """Answers `/login`, `/logout` and what these pages load, to anybody."""
+    """Answers `/login`, `/logout` and what these pages load, to anybody. To be made away from the event loop."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
         self._sessions = access.sessions
+        for template in _TEMPLATES:
+            environment().get_template(template)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -94,6 +97,10 @@ class SignIn:
         except HTTPException as error:
             answer = self._form(request, str(error.detail), status=error.status_code)
         await answer(scope, receive, send)
+
+    def refused(self, scope: Scope, refusal: RefusalError) -> Response:
+        """Return the page for a refusal."""
+        return refused(scope, refusal, self._access)
 
     async def _answered(self, request: Request) -> Response:
         where, method = request.scope["path"], request.method

@@ -23,6 +23,7 @@ from app.store.database import StoreError
 from app.store.reading import Position
 from app.web.health import Health
 from app.web.ledgers import Ledgers, is_local, ledgers_of, viewer_of
+from app.web.places import Places
 from app.web.ui import data
 from app.web.ui.filters import FilterError, Filters, understood
 
@@ -30,6 +31,7 @@ logger = structlog.get_logger(__name__)
 
 PATH: Final = "/api/v1/stream"
 MOST_LISTENERS: Final = 100
+"""Listeners at the same time, of which who sees only some namespaces has a quarter at most."""
 
 _AT_ONCE: Final = 200
 """Entries that are read together while the ledger is followed."""
@@ -60,22 +62,20 @@ class Stream:
     """Tells listeners what comes, until they leave or the process is to end."""
 
     def __init__(self, ledgers: Ledgers, health: Health) -> None:
-        self.listeners = 0
+        self.places = Places(MOST_LISTENERS, MOST_LISTENERS // 4)
         self._ledgers = ledgers
         self._health = health
 
     async def events(self, wish: Wish) -> AsyncGenerator[bytes, None]:
         """Yield events, and a comment in long silences."""
-        self.listeners += 1
-        try:
+        with self.places.place(wish.viewer):
             yield b"retry: 2000\n\n"
-            async for event in self._events(wish):
-                yield event
-        except (StoreError, sqlite3.Error) as error:
-            # The browser comes again by itself.
-            logger.error("ledger cannot be read", action="stream", error=str(error))  # noqa: TRY400  no bug to trace
-        finally:
-            self.listeners -= 1
+            try:
+                async for event in self._events(wish):
+                    yield event
+            except (StoreError, sqlite3.Error) as error:
+                # The browser comes again by itself.
+                logger.error("ledger cannot be read", action="stream", error=str(error))  # noqa: TRY400  no bug to trace
 
     async def _events(self, wish: Wish) -> AsyncGenerator[bytes, None]:
         last, quiet, rounds = wish.after, 0, 0
@@ -103,8 +103,8 @@ def router(ledgers: Ledgers, health: Health) -> APIRouter:
     @routes.get(PATH)
     async def stream(request: Request) -> StreamingResponse:
         wish = await _wish(request)
-        if told.listeners >= MOST_LISTENERS:
-            raise HTTPException(503, f"{MOST_LISTENERS} already listen; close some pages")
+        if full := told.places.full(wish.viewer):
+            raise HTTPException(503, f"{full} pages listen already; close some")
         return StreamingResponse(told.events(wish), media_type="text/event-stream", headers=_HEADERS)
 
     return routes

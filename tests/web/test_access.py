@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from base64 import b64encode
 from typing import Any
 
@@ -11,7 +12,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.viewer import Viewer
-from app.web.access import guarded
+from app.web import login
+from app.web.access import Access, guarded
 from app.web.identities import Known, Offer, TooManyAttemptsError
 from app.web.shown import Shown
 from tests.web.doors import door
@@ -297,3 +299,21 @@ async def test_it_can_be_asked_whether_somebody_still_may() -> None:
     tokens.append("new")
 
     assert (before, await still()) == (True, False)
+
+
+@pytest.mark.parametrize("path", ["/login", "/"])
+async def test_what_signing_in_needs_is_read_away_from_the_event_loop(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    made = login.SignIn.__init__
+
+    def noted(self: login.SignIn, access: Access) -> None:
+        threads.append(threading.get_ident())
+        made(self, access)
+
+    monkeypatch.setattr(login.SignIn, "__init__", noted)
+    await ask(path, token=TOKEN, headers=[("Accept", "text/html")])
+
+    assert len(threads) == 1
+    assert threads != [threading.get_ident()]

@@ -113,7 +113,7 @@ async def test_a_stream_ends_when_the_process_does(journal: Journal) -> None:
     health.draining = True
 
     assert [event async for event in events] == []
-    assert told.listeners == 0
+    assert told.places.taken == 0
 
 
 async def test_a_silence_is_broken_by_comments(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,4 +158,4 @@ async def test_a_stream_ends_with_the_right_to_listen(journal: Journal, monkeypa
     told = Stream(Ledgers(journal.path), checks())
 
     assert [event async for event in told.events(wish(still=still))] == [b"retry: 2000\n\n"]
-    assert (answers, told.listeners) == ([], 0)
+    assert (answers, told.places.taken) == ([], 0)

@@ -22,13 +22,14 @@ from app.remote.transport import RemoteError
 from app.store.dead_letters import Dead, dead_letters
 from app.store.reading import Reader
 from app.web.ledgers import is_local, ledgers_of, missing_of, viewer_of
+from app.web.places import Places
 from app.web.ui.installation import Installation
 from app.web.ui.render import page, root
 from app.web.ui.report import Beginning, Report, add_page, beginning_of, context, scope_of, tally_of
 from app.web.ui.routing import PageRoute
 
 MOST: Final = 2
-"""Reports that are made at the same time: each keeps a processor busy."""
+"""Reports at the same time, of which who sees only some namespaces has one: each keeps a processor busy."""
 
 _NAMES: Final = ("since", "until", "zone", "hours", "days")
 _LONGEST: Final = 60
@@ -47,7 +48,7 @@ class Reports:
     """Makes reports, a few at the same time."""
 
     def __init__(self, installation: Callable[[], Installation]) -> None:
-        self.running = 0
+        self._places = Places(MOST, MOST // 2)
         self._installation = installation
 
     async def page(self, request: Request) -> Response:
@@ -55,13 +56,11 @@ class Reports:
         installation = self._installation()
         given = {**msgspec.structs.asdict(installation.office), **_given(request)}
         wish = _wish(given)
-        if self.running >= MOST:
-            raise HTTPException(503, f"{MOST} reports are made already. Try again when one is done.")
-        self.running += 1
-        try:
+        viewer = viewer_of(request)
+        if full := self._places.full(viewer):
+            raise HTTPException(503, f"{full} reports are made already. Try again when one is done.")
+        with self._places.place(viewer):
             return await _made(request, wish, given, installation.cluster)
-        finally:
-            self.running -= 1
 
 
 def _given(request: Request) -> Mapping[str, str]:
