@@ -34,6 +34,11 @@ _EXPLAINED: Final = (
 )
 """Errors whose message names the place and the remedy."""
 
+_TOO_DEEP: Final = (
+    "the object has hundreds of maps or lists within each other, too many to work with; kubewitness entries list -o"
+    " json has the entries as they were recorded"
+)
+
 FAILED: Final = 1
 USAGE: Final = 2
 
@@ -55,6 +60,9 @@ def told() -> Iterator[None]:
         if error.filename is None:  # of no file: nothing that a path could mend
             raise
         complain(f"{error.filename}: {error.strerror}")
+        raise typer.Exit(FAILED) from error
+    except RecursionError as error:
+        complain(_TOO_DEEP)
         raise typer.Exit(FAILED) from error
     except sqlite3.Error as error:
         complain(f"the journal cannot be used: {error}")

@@ -149,6 +149,27 @@ async def test_a_failure_costs_a_check_and_a_pause_whether_or_not_there_is_such_
     assert desk.pauses.seconds == [1.0]
 
 
+async def test_a_name_that_there_is_not_takes_as_long_as_the_slowest_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = bcrypt.hashpw(b"slow", bcrypt.gensalt(6)).decode()
+    desk, checked = Desk(alice=ALICE, bob=slow, carol=ALICE), list[str]()
+
+    async def noted(_password: str, against: str) -> bool:
+        checked.append(against)
+        return False
+
+    monkeypatch.setattr(desk.method, "_check", noted)
+
+    assert await desk.of("nobody", "x") is None
+    assert checked == [slow]
+
+
+async def test_a_hash_that_bcrypt_does_not_take_lets_nobody_in() -> None:
+    desk = Desk(alice="$2b$04$" + "z" * 53)
+
+    assert await desk.of("alice", "x") is None
+    assert await desk.of("nobody", "x") is None
+
+
 async def test_a_session_lasts_as_long_as_the_password() -> None:
     desk = Desk()
     known = await desk.of("alice", "wonder:land")
