@@ -21,7 +21,7 @@ import httpx
 import msgspec
 
 from app.cli.processes import Processes
-from app.store.encoding import read_document
+from app.store.encoding import inflated
 
 T = TypeVar("T")
 
@@ -175,7 +175,10 @@ class Server:
     def stored(self) -> list[Document]:
         """Return what the journal file has, oldest first; the program need not run."""
         with closing(sqlite3.connect(self.data / "journal.db")) as journal:
-            return [read_document(body) for (body,) in journal.execute("SELECT body FROM entries ORDER BY seq")]
+            return [
+                msgspec.json.decode(inflated(body))
+                for (body,) in journal.execute("SELECT body FROM entries ORDER BY seq")
+            ]
 
     def deliveries(self) -> list[Document]:
         """Return the deliveries that the API has, newest first, up to 500."""

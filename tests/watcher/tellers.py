@@ -27,7 +27,7 @@ from app.core.jobs import Failure
 from app.core.redact import Redactor
 from app.kube.errors import ApiError
 from app.store.database import connect_reader
-from app.store.encoding import read_document, read_entry
+from app.store.encoding import inflated, read_entry
 from app.store.journal import Journal
 from app.watcher.jobs import FailedCandidate
 from app.watcher.teller import Result, Teller
@@ -376,7 +376,7 @@ def documents(path: Path) -> Iterator[dict[str, Any]]:
     with closing(connect_reader(path)) as connection:
         for (body,) in connection.execute("SELECT body FROM entries ORDER BY seq"):
             read_entry(body)
-            yield read_document(body)
+            yield msgspec.json.decode(inflated(body))
 
 
 def titles(path: Path) -> list[list[str]]:
