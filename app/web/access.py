@@ -37,6 +37,10 @@ _SIGN_IN: Final = ("/login", "/logout")
 _STATIC: Final = "/static/"
 """Style sheet, script and icon, which say nothing of the cluster."""
 
+_DEEPEST: Final = 32
+"""Slashes of a path: more than any has, and few enough for every link of a page to lead back past them."""
+
+_NOWHERE: Final = JSONResponse({"detail": "there is no such path"}, status_code=404)
 _API: Final = "/api/"
 _READING: Final = ("GET", "HEAD")
 _OWN_SITE: Final = ("", "same-origin", "none")
@@ -152,6 +156,8 @@ class _Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+        elif (scope.get("raw_path") or b"").count(b"/") > _DEEPEST:
+            await _NOWHERE(scope, receive, cautious(send))
         elif scope["path"] in OPEN:
             await self._app(scope, receive, cautious(send))
         elif scope["type"] == "http" and (scope["path"] in _SIGN_IN or scope["path"].startswith(_STATIC)):

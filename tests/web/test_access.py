@@ -317,3 +317,13 @@ async def test_what_signing_in_needs_is_read_away_from_the_event_loop(
 
     assert len(threads) == 1
     assert threads != [threading.get_ident()]
+
+
+@pytest.mark.parametrize("token", [TOKEN, "wrong"], ids=["known", "stranger"])
+async def test_a_path_of_nothing_but_slashes_is_not_answered_with_as_many_links(token: str) -> None:
+    headers = [("Accept", "text/html"), ("X-Kubewitness-Token", token)]
+
+    answer = await ask("/x" * 20_000, headers=headers)
+
+    assert (answer.status_code, "location" in answer.headers) == (404, False)
+    assert len(answer.content) < 100
