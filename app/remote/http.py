@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from app.core.text import one_line
-from app.remote.headers import INSTANCE, NAMESPACES, NARROWED
+from app.remote.headers import NAMESPACES, NARROWED
 from app.remote.transport import RemoteError
 
 CONNECT_SECONDS: Final = 1.0
@@ -25,6 +25,7 @@ _LONGEST_DETAIL: Final = 300
 _UNNARROWED: Final = "does not say that it keeps to some namespaces; it may be of an older version"
 
 Headers = Callable[[], Mapping[str, str]]
+Heed = Callable[[Mapping[str, str]], None]
 
 
 class _Refusal(msgspec.Struct):
@@ -42,20 +43,27 @@ def client(*, secure: bool = True) -> httpx.Client:
 
 
 class HttpTransport:
-    """Asks the console at a URL, showing the headers of the moment. An answer takes some seconds at most.
+    """Asks the console at a URL, showing the headers of the moment. An answer takes so many seconds at most.
 
     Where these name namespaces, an answer that does not say that it keeps to them is none.
 
-    `instance` is told of the process that has answered, where it says so.
+    `heed` gets the headers of each answer, before its body is read.
     """
 
     def __init__(
-        self, http: httpx.Client, url: str, headers: Headers, instance: Callable[[str], None] = lambda _: None
+        self,
+        http: httpx.Client,
+        url: str,
+        headers: Headers,
+        heed: Heed = lambda _: None,
+        *,
+        seconds: float | None = None,
     ) -> None:
         self._http = http
         self._url = url.rstrip("/")
         self._headers = headers
-        self._instance = instance
+        self._heed = heed
+        self._seconds = seconds or ANSWER_SECONDS
 
     def get(self, path: str, parameters: Mapping[str, str]) -> bytes:
         """Return the body of a successful answer; raises RemoteError with a message for people otherwise."""
@@ -76,23 +84,23 @@ class HttpTransport:
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
         shown = {**self._headers(), **(headers or {})}
-        deadline = time.monotonic() + ANSWER_SECONDS
+        deadline = time.monotonic() + self._seconds
         try:
             with self._http.stream(
                 method, f"{self._url}/{path}", params=params, content=content, headers=shown
             ) as answer:
-                self._instance(answer.headers.get(INSTANCE, ""))
+                self._heed(answer.headers)
                 if answer.is_success and NAMESPACES in shown and NARROWED not in answer.headers:
                     raise RemoteError(_UNNARROWED)
-                body = _body(answer, deadline)
-        except httpx.HTTPError as error:
-            raise RemoteError(_reason(error)) from error
+                body = _body(answer, deadline, self._seconds)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RemoteError(_reason(error, self._http.timeout.connect, self._seconds)) from error
         if not answer.is_success:
             raise _refusal(answer.status_code, body)
         return body
 
 
-def _body(answer: httpx.Response, deadline: float) -> bytes:
+def _body(answer: httpx.Response, deadline: float, seconds: float) -> bytes:
     """Read an answer; raises RemoteError for one that is too large, or does not come to an end."""
     body = bytearray()
     for chunk in answer.iter_bytes():
@@ -100,18 +108,20 @@ def _body(answer: httpx.Response, deadline: float) -> bytes:
         if len(body) > LARGEST_ANSWER:
             raise RemoteError(f"the answer is larger than {LARGEST_ANSWER // 1024**2} MiB")
         if time.monotonic() > deadline:
-            raise RemoteError(f"the answer takes longer than {ANSWER_SECONDS:g} s")
+            raise RemoteError(f"the answer takes longer than {seconds:g} s")
     return bytes(body)
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def _reason(error: Exception, connect_seconds: float | None, seconds: float) -> str:
     """Say in a few words why nobody answered; never with what was sent."""
     if isinstance(error, httpx.ConnectTimeout):
-        return f"cannot be reached within {CONNECT_SECONDS:g} s"
+        return f"cannot be reached within {connect_seconds:g} s"
     if isinstance(error, httpx.TimeoutException):
-        return f"does not answer within {ANSWER_SECONDS:g} s"
+        return f"does not answer within {seconds:g} s"
     if isinstance(error, httpx.ConnectError):
         return f"cannot be reached ({one_line(str(error))})"
+    if isinstance(error, httpx.InvalidURL):
+        return f"cannot be asked that ({one_line(str(error))})"
     return f"breaks off ({type(error).__name__})"
 
 

@@ -69,7 +69,10 @@ class RemoteLedger:
         """Return up to `limit` entries, 500 at most, below the sequence number `before`, newest first."""
         asked = {**wire.parameters(query), **wire.cursor(before), "limit": str(min(limit, LARGEST_PAGE))}
         page = wire.read(self._get("entries", asked), wire.Items)
-        return Page(page.items, None if page.next is None else _number(page.next))
+        following = None if page.next is None else _number(page.next)
+        if following is not None and before is not None and following >= before:
+            raise wire.not_understood(ValueError("a page continues where it began"))  # whoever reads all would not end
+        return Page(page.items, following)
 
     def follow(self, query: Query, position: Position, limit: int) -> tuple[Position, list[msgspec.Raw]]:
         """Return how far was read, and what matches of the next `limit` entries or so, oldest first."""

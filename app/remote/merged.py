@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import itertools
 import operator
@@ -151,16 +152,19 @@ class MergedLedger:
     def histogram(self, query: Query, since: int, until: int, buckets: int) -> list[Bucket]:
         """Count the entries of a query between two times (unix milliseconds, `until` exclusive), in so many buckets.
 
-        There are none where one of the replicas has none: counting would take it too long.
+        There are none where one of the replicas has none: counting would take it too long. What another version counts
+        in spans of its own is with that of our spans in which these begin.
         """
         counted = self._answers(lambda ledger: ledger.histogram(query, since, until, buckets))
         if not all(counted):
             return []
+        starts = [each.at for each in counted[0]]
         totals, failures = Counter[int](), Counter[int]()
         for each in itertools.chain.from_iterable(counted):
-            totals[each.at] += each.total
-            failures[each.at] += each.failed
-        return [Bucket(at, totals[at], failures[at]) for at in sorted(totals)]
+            at = starts[max(bisect.bisect_right(starts, each.at) - 1, 0)]
+            totals[at] += each.total
+            failures[at] += each.failed
+        return [Bucket(at, totals[at], failures[at]) for at in starts]
 
     def actors(self, since: int, until: int) -> list[ActorCount]:
         """Return who made entries between two times (unix milliseconds, `until` exclusive), the busiest first."""
@@ -292,8 +296,11 @@ class MergedLedger:
         try:
             return {peer.name: future.result(0)}
         except TimeoutError:
-            future.cancel()
-            self.missing[peer.name] = f"does not answer within {seconds:g} s"
+            problem = f"does not answer within {seconds:g} s"
+            self.missing[peer.name] = problem
+            if not future.cancel() and seconds >= PATIENCE_SECONDS:
+                # It holds a thread, such as one that looks its name up: no others are to follow.
+                peer.failed(RemoteError(problem))
         except RemoteError as error:
             # What may not be seen is not missing.
             if error.status != _FORBIDDEN and not peer.is_self:

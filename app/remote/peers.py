@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from app.remote.headers import LOCAL, NAMESPACES, written_namespaces
-from app.remote.http import HttpTransport, client
+from app.remote.headers import INSTANCE, LOCAL, NAMESPACES, written_namespaces
+from app.remote.http import ANSWER_SECONDS, HttpTransport, client
 from app.remote.ledger import RemoteLedger
 from app.remote.merged import MergedLedger, Part
 from app.remote.transport import RemoteError
@@ -45,6 +45,7 @@ class Peer:
         self.name = name
         self.url = url
         self.is_self = False
+        self._was_another = False
         self._http = http
         self._credentials = credentials
         self._own_instance = own_instance
@@ -73,7 +74,9 @@ class Peer:
 
     def newest(self, ledger: RemoteLedger) -> int:
         """Return its highest sequence number, as of some tenths of a second ago."""
-        with self._asking:
+        if not self._asking.acquire(timeout=ANSWER_SECONDS):
+            raise RemoteError(f"does not answer within {ANSWER_SECONDS:g} s")
+        try:
             if self.problem:  # found by who asked while this one waited
                 raise RemoteError(self.problem)
             at, newest = self._newest
@@ -85,6 +88,8 @@ class Peer:
                     raise
                 self._newest = time.monotonic(), newest
             return newest
+        finally:
+            self._asking.release()
 
     def answered(self) -> None:
         """Take note that it does answer."""
@@ -101,10 +106,16 @@ class Peer:
         self._problem = str(error)
         self._rests_until = time.monotonic() + REST_SECONDS
 
-    def _notice(self, instance: str) -> None:
-        if instance == self._own_instance:
-            self.is_self = True
-            raise RemoteError("is this very process")
+    def _notice(self, headers: Mapping[str, str]) -> None:
+        if headers.get(INSTANCE) != self._own_instance:
+            self._was_another = True
+            return
+        if self._was_another:  # such as the Service of all replicas: who is behind it would be left out unnoticed
+            raise RemoteError(
+                "leads to this very process, and to another at times: each replica needs a URL of its own"
+            )
+        self.is_self = True
+        raise RemoteError("is this very process")
 
 
 class Peers:
@@ -145,12 +156,22 @@ class Peers:
 
 
 def _names(urls: Sequence[str], own: str) -> dict[str, str]:
-    """Return the name of each replica by its URL: that of its Pod, or host and port where it would not be the only one.
+    """Return the name of each replica by its URL: that of its Pod, or else what makes it the only one.
 
-    A StatefulSet's Pods are reached by `<pod>.<service>.<namespace>.svc`.
+    That is host and port, or the URL. A StatefulSet's Pods are reached by `<pod>.<service>.<namespace>.svc`.
     """
     short = Counter([own, *map(_short_name, urls)])
-    return {url: name if short[name := _short_name(url)] == 1 else urlsplit(url).netloc for url in urls}
+    places = Counter([own, *map(_place, urls)])
+    return {url: _only((_short_name(url), short), (_place(url), places)) or url for url in urls}
+
+
+def _only(*choices: tuple[str, Counter[str]]) -> str:
+    """Return the first name that nobody else has; empty where there is none."""
+    return next((name for name, counts in choices if counts[name] == 1), "")
+
+
+def _place(url: str) -> str:
+    return urlsplit(url).netloc
 
 
 def _short_name(url: str) -> str:

@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.core.moments import moment_at
 from app.core.text import one_line
+from app.remote import wire
 from app.remote.transport import RemoteError
 from app.store.deliveries import requeue
 from app.web.api import FAULTS, Moment, as_json, list_of, read_moment
@@ -74,7 +75,7 @@ def queued_again(ledgers: Ledgers, replica: str, chosen: Chosen) -> int:
     if peer is None:
         return requeue(ledgers.journal, ids=chosen.ids, sink=chosen.sink)
     answer = peer.transport(None).post("api/v1/deliveries/requeue", {}, chosen)
-    return msgspec.json.decode(answer, type=_Requeued).requeued
+    return wire.read(answer, _Requeued).requeued
 
 
 def router() -> APIRouter:
