@@ -125,6 +125,9 @@ def test_the_commands_of_the_notes_show_that_it_works(
     assert "Deployment/default/witness" in entries
     (tested,) = (text for command, text in shown.items() if command.startswith("helm"))
     assert "Phase:          Succeeded" in tested
+    (page,) = (text for command, text in shown.items() if "port-forward" in command)
+    assert "<h1" in page
+    assert "witness" in page
 
 
 def run(ground: Ground, helm: Helm, command: list[str]) -> str:
@@ -134,6 +137,10 @@ def run(ground: Ground, helm: Helm, command: list[str]) -> str:
     if "exec" in arguments:  # the node's own way: API servers cannot ask it
         _, namespace, _, pod, _, *inside = arguments
         return ground.node.execute(namespace, pod, *inside)
+    if "port-forward" in arguments:  # as well; what comes through one comes from the Pod's own loopback
+        _, namespace, _, pod, port = arguments
+        look = f"import urllib.request as r; print(r.urlopen('http://localhost:{port}/').read().decode())"
+        return ground.node.execute(namespace, pod.removeprefix("pod/"), "python", "-c", look)
     return ground.kubectl(*arguments).stdout
 
 

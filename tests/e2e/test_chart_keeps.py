@@ -127,7 +127,7 @@ def test_claims_that_cannot_change_are_refused_with_what_to_do(installed: Instal
     with pytest.raises(HelmError, match="claims"):
         installed.run("upgrade", persistence={"enabled": False})
 
-    installed.run("upgrade", persistence={"size": "8192Mi"})
+    installed.run("upgrade", persistence={"size": "10240Mi"})
 
 
 def test_nothing_is_said_of_claims_whose_statefulset_goes(installed: Installed) -> None:
