@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from app.core.text import one_line
-from app.kube.client import KubernetesApi
+from app.kube.client import Heed, KubernetesApi
 from app.kube.errors import ApiError
 from app.kube.service_proxy import (
     Console,
@@ -26,6 +27,8 @@ from app.remote.transport import RemoteError
 
 _SECONDS: Final = 30.0
 _LIMIT: Final = 1500
+_GRACE: Final = 1.0
+"""Seconds by which whoever is asked comes first to say that it took too long: they know at what."""
 
 T = TypeVar("T")
 
@@ -47,13 +50,14 @@ class ClusterTransport:
     """Asks one installation's console. Looks for it when it is first asked; close it at the end.
 
     The token that it shows is the given one, else that of the installation's Secret where the user may read it, else
-    the user's own.
+    the user's own. `heed` gets the headers of each answer.
     """
 
-    def __init__(self, place: Place, token: str = "", seconds: float = _SECONDS) -> None:
+    def __init__(self, place: Place, token: str = "", seconds: float = _SECONDS, heed: Heed = lambda _: None) -> None:
         self._place = place
         self._token = token
         self._seconds = seconds
+        self._heed = heed
         self._lock = threading.Lock()
         self._found: _Found | None = None
         self._loop = asyncio.new_event_loop()
@@ -64,14 +68,24 @@ class ClusterTransport:
         """Return the body of a successful answer; raises RemoteError, or KubernetesSetupError of the kubeconfig."""
         found = self._console()
         try:
-            return self._done(ask(found.api, found.console, path, parameters, found.token, self._seconds))
+            return self._done(
+                ask(
+                    found.api,
+                    found.console,
+                    path,
+                    parameters,
+                    token=found.token,
+                    seconds=self._seconds,
+                    heed=self._heed,
+                )
+            )
         except ApiError as error:
             raise _explained(found, error) from error
 
     def close(self) -> None:
         """Close all connections."""
-        if self._found is not None:
-            self._done(self._found.api.close())
+        with contextlib.suppress(RemoteError):
+            self._done(_ended(self._found.api if self._found is not None else None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -86,7 +100,7 @@ class ClusterTransport:
         """Do it on the loop of this transport's own thread, and wait for it; Ctrl-C ends the wait."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result(self._seconds * 2)
+            return future.result(self._seconds + _GRACE)
         except TimeoutError:
             raise RemoteError(f"the API server took longer than {self._seconds:g} s") from None
         finally:
@@ -100,6 +114,16 @@ class _Found(msgspec.Struct, frozen=True):
     console: Console
     token: str
     unread: ApiError | None
+
+
+async def _ended(api: KubernetesApi | None) -> None:
+    """Close all connections, after what was given up has closed its own."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    if api is not None:
+        await api.close()
 
 
 async def _found(place: Place, token: str) -> _Found:

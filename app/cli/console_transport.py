@@ -8,22 +8,25 @@ from typing import Final
 
 import httpx
 
-from app.remote.http import HttpTransport
+from app.remote.http import Heed, HttpTransport
 from app.remote.transport import RemoteError
 
 _UNAUTHORIZED: Final = 401
 
 
 class ConsoleTransport:
-    """Asks one console; close it at the end. Each message says which one it is about."""
+    """Asks one console; close it at the end. Each message says which one it is about.
 
-    def __init__(self, url: str, token: str, seconds: float) -> None:
+    An answer takes so many seconds at most; `heed` gets the headers of each. Raises ValueError for a URL of no console.
+    """
+
+    def __init__(self, url: str, token: str, seconds: float, heed: Heed = lambda _: None) -> None:
         self._url = checked(url)
         self._token = token
         # Unlike between replicas, a proxy of the environment may be the only way.
-        self._http = httpx.Client(timeout=seconds, verify=_trusted(self._url), follow_redirects=False)
+        self._http = _client(self._url, seconds)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._transport = HttpTransport(self._http, self._url, lambda: headers)
+        self._transport = HttpTransport(self._http, self._url, lambda: headers, heed, seconds=seconds)
 
     def get(self, path: str, parameters: Mapping[str, str]) -> bytes:
         """Return the body of a successful answer; raises RemoteError with a message for people otherwise."""
@@ -37,6 +40,18 @@ class ConsoleTransport:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+
+
+def _client(url: str, seconds: float) -> httpx.Client:
+    """Return what asks; raises ValueError for a proxy of the environment that cannot be used."""
+    try:
+        return httpx.Client(timeout=seconds, verify=_trusted(url), follow_redirects=False)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        # httpx has SOCKS in a package of its own.
+        raise ValueError(
+            "cannot be asked by way of the proxy that ALL_PROXY, HTTP_PROXY or HTTPS_PROXY names, which takes an"
+            " address such as http://proxy.example:3128; NO_PROXY names the hosts that need none"
+        ) from error
 
 
 def checked(url: str) -> str:

@@ -28,6 +28,7 @@ from app.core.identity import first_sequence_at
 from app.core.kinds import canonical
 from app.core.moments import milliseconds, parse_moment
 from app.core.paths import compile_pattern
+from app.core.text import one_line
 from app.remote.transport import RemoteError
 from app.store.reading import Position, Reader
 from app.store.search.query import Query
@@ -99,7 +100,14 @@ def wanted_query(
 
 
 def _read(documents: list[Any]) -> list[Entry]:
-    return [_entry.decode(document) for document in documents]
+    """Read entries; what a newer version wrote, perhaps, must not hide the others."""
+    found = list[Entry]()
+    for document in documents:
+        try:
+            found.append(_entry.decode(document))
+        except msgspec.MsgspecError as error:
+            typer.echo(f"warning: an entry cannot be read, and is left out: {one_line(str(error))}", err=True)
+    return found
 
 
 @entries_app.command("list", cls=Command)
@@ -145,7 +153,7 @@ def _newest(ledger: Reader, wanted: Query, limit: int) -> list[Any]:
         before = page.next
         if before is None:
             break
-    return found
+    return found[:limit]  # entries of several replicas that have one number come together
 
 
 @entries_app.command(cls=Command)

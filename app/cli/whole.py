@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from app.cli.source import Elsewhere
 from app.remote.ledger import RemoteLedger
 from app.remote.transport import RemoteError
 from app.store.reading import Reader
@@ -48,7 +49,12 @@ def replicas(ledger: Reader) -> Sequence[Reader]:
 
 
 def require_all(ledger: Reader) -> None:
-    """Raise RemoteError that names a replica which does not answer: what it has recorded would be missing."""
+    """Raise RemoteError that names a replica which does not answer: what it has recorded would be missing.
+
+    So does one that answers again, but was not in something that was read already.
+    """
+    if isinstance(ledger, Elsewhere) and ledger.missing:
+        raise RemoteError(f"what a replica has recorded would be missing: {ledger.missing}")
     if isinstance(ledger, RemoteLedger):
         for name in ledger.replicas():
             try:

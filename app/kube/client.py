@@ -32,6 +32,7 @@ UNLIMITED_WATCH: Final = 3600
 """Seconds after which an API server ends a stream that names no time: at most twice its --min-request-timeout."""
 
 Parameters: TypeAlias = Mapping[str, str | int]
+Heed: TypeAlias = Callable[[Mapping[str, str]], None]
 T = TypeVar("T")
 
 
@@ -43,6 +44,7 @@ class _Call:
     body: bytes | None = None
     content_type: str = ""
     beside: Mapping[str, str] = field(default_factory=dict)
+    heed: Heed = lambda _: None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -98,6 +100,7 @@ class KubernetesApi:
         parameters: Parameters | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        heed: Heed = lambda _: None,
         attempts: int = 3,
         timeout: float | None = None,  # noqa: ASYNC109  ends as an ApiError, which asyncio.timeout would not
     ) -> bytes:
@@ -105,9 +108,9 @@ class KubernetesApi:
 
         Failures that may pass (429, 5xx, no answer) are tried again up to `attempts` times in all, as late as the
         server asks for, within `timeout` seconds for everything (default 30). Here alone is decided about that.
-        `headers` are for whoever the API server passes the call on to.
+        `headers` are for whoever the API server passes the call on to; `heed` gets those of an answer of success.
         """
-        call = _Call(method="GET", path=path, parameters=parameters or {}, beside=headers or {})
+        call = _Call(method="GET", path=path, parameters=parameters or {}, beside=headers or {}, heed=heed)
         deadline = asyncio.get_running_loop().time() + (timeout or self._patience.call)
         backoff = Backoff()
         while True:
@@ -174,6 +177,7 @@ class KubernetesApi:
         limits = self._patience.limits(total=max(_left(deadline), 0.001))
         response = await self._opened(call, limits)
         async with response:
+            call.heed(response.headers)
             return await _answered(call, response.read())
 
     async def _opened(self, call: _Call, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from app.kube.client import KubernetesApi
+from app.kube.client import Heed, KubernetesApi
 from app.kube.errors import ApiError
 
 T = TypeVar("T")
@@ -131,11 +131,21 @@ async def installed_token(api: KubernetesApi, console: Console) -> str:
 
 
 async def ask(
-    api: KubernetesApi, console: Console, path: str, parameters: Mapping[str, str], token: str, seconds: float
+    api: KubernetesApi,
+    console: Console,
+    path: str,
+    parameters: Mapping[str, str],
+    *,
+    token: str,
+    seconds: float,
+    heed: Heed = lambda _: None,
 ) -> bytes:
-    """Return what the console answers for a path relative to it; raises ApiError, `answer` being the console's own."""
+    """Return what the console answers for a path relative to it; raises ApiError, `answer` being the console's own.
+
+    `heed` gets the headers of an answer of success.
+    """
     headers = {TOKEN_HEADER: token} if token else {}
-    return await api.get(f"{console.path}/{path}", parameters, headers=headers, attempts=2, timeout=seconds)
+    return await api.get(f"{console.path}/{path}", parameters, headers=headers, heed=heed, attempts=2, timeout=seconds)
 
 
 def way_advice(console: Console, error: ApiError) -> str:

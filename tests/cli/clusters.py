@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import msgspec
 
+from app.remote.headers import MISSING
 from tests.kube.api_server import status
 from tests.servers import Answering, Listening
 
@@ -28,8 +29,8 @@ class _Handler(Answering):
     server: Proxy
 
     def do_GET(self) -> None:  # noqa: N802  http.server calls it so
-        code, body = self.server.take(self.path, dict(self.headers.items()))
-        self.answer(code, body, Content_Type="application/json")
+        code, body, headers = self.server.take(self.path, dict(self.headers.items()))
+        self.answer(code, body, Content_Type="application/json", **headers)
 
 
 class Proxy(Listening):
@@ -52,17 +53,18 @@ class Proxy(Listening):
         """The tokens that consoles were shown."""
         return [headers.get("X-Kubewitness-Token", "") for path, headers in self.asked if "/proxy/" in path]
 
-    def take(self, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    def take(self, path: str, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
         self.asked.append((path, headers))
         if path.startswith(self.forbidden):
             message = f'User "jane" cannot get {path}'
-            return 403, msgspec.json.encode(status(403, "Forbidden", message))
+            return 403, msgspec.json.encode(status(403, "Forbidden", message)), {}
         if "/proxy/" in path:
             answer = httpx.get(
                 f"{self.console}/{path.partition('/proxy/')[2]}", headers=_passed_on(headers), timeout=10
             )
-            return answer.status_code, answer.content
-        return self._own(path)
+            told = {MISSING: answer.headers[MISSING]} if MISSING in answer.headers else {}
+            return answer.status_code, answer.content, told
+        return *self._own(path), {}
 
     def _own(self, path: str) -> tuple[int, bytes]:
         parts = urlsplit(path)

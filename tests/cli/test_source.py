@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from app.cli.cluster_transport import ClusterTransport, Place
 from app.cli.main import app
+from app.remote.transport import RemoteError
 from app.web.access import guarded
+from app.web.server import listen
 from tests.cli.clusters import NAMESPACE, Proxy, service
 from tests.cli.commands import kubewitness
 from tests.cli.golden_ledger import write
@@ -285,3 +290,30 @@ def test_words_are_completed_from_wherever_the_ledger_is(
 )
 def test_where_nothing_can_be_read_nothing_is_completed(environment: dict[str, str]) -> None:
     assert completed("entries list --user a", **environment) == []
+
+
+def test_nobody_is_bothered_by_an_api_server_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.cli.source.COMPLETION_SECONDS", 0.1)
+    monkeypatch.setattr("app.cli.cluster_transport._GRACE", 0.1)
+    silent = listen("127.0.0.1", 0, "")  # takes connections, and says nothing
+    with closing(silent):
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        environment = {"KUBEWITNESS_CLUSTER": "1", "KUBECONFIG": str(kubeconfig)}
+        assert completed("entries list --user a", **environment) == []
+
+        way = ClusterTransport(Place(kubeconfig), seconds=0.1)
+        with pytest.raises(RemoteError, match="the API server took longer than"):
+            way.get("api/v1/entries", {})
+        loop = way._loop
+        way.close()
+
+    assert not asyncio.all_tasks(loop)
+
+
+def test_a_proxy_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+
+    result = kubewitness("entries", "list", "--console", "http://127.0.0.1:1")
+
+    assert result.exit_code == 2
+    assert "by way of the proxy that ALL_PROXY, HTTP_PROXY or HTTPS_PROXY names" in " ".join(result.stderr.split())
