@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
+
+from typing_extensions import override
 
 _UNITS: Final = ((120, 1, "s"), (7200, 60, "m"), (172800, 3600, "h"))
 _SOON: Final = timedelta(hours=6)
@@ -14,9 +16,35 @@ _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+class _Local(tzinfo):
+    """The zone of this machine, or of TZ, with the offset of each moment rather than of now."""
+
+    @override
+    def utcoffset(self, moment: datetime | None, /) -> timedelta | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    @override
+    def dst(self, moment: datetime | None, /) -> timedelta | None:
+        return None
+
+    @override
+    def tzname(self, moment: datetime | None, /) -> str | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().tzname()
+
+    @override
+    def fromutc(self, moment: datetime, /) -> datetime:
+        here = moment.replace(tzinfo=UTC).astimezone()
+        first = here.replace(tzinfo=self)
+        # Of two times that look the same, where clocks are put back, the second has a fold.
+        return first if self.utcoffset(first) == here.utcoffset() else first.replace(fold=1)
+
+
+LOCAL: Final = _Local()
+
+
 def clock() -> datetime:
     """Return what time it is, in the local zone."""
-    return datetime.now(UTC).astimezone()
+    return datetime.now(UTC).astimezone(LOCAL)
 
 
 def age(moment: str, now: datetime) -> str:
@@ -41,7 +69,7 @@ def when(moment: str, now: datetime) -> str:
         return ""
     here = at.astimezone(now.tzinfo)
     days = (now.date() - here.date()).days
-    if days <= 0 or now - here < _SOON:
+    if days <= 0 or now - at < _SOON:
         return age(moment, now)
     if days < _WEEK:
         return f"{'yesterday' if days == 1 else _DAYS[here.weekday()]} {here:%H:%M}"
