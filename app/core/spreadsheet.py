@@ -2,8 +2,9 @@ r"""Cells of a CSV file (RFC 4180) that a spreadsheet shows and never calculates
 
 Names and values come from strangers. A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, or a form of these
 that it reads alike, for a formula, which can send the sheet elsewhere or start a program; quotes around it change
-nothing of that (https://owasp.org/www-community/attacks/CSV_Injection). Such a text gets `'` put before it. What cannot
-be seen is written as an escape such as `\u202e`, line breaks among it: a row is a line, to every program.
+nothing of that (https://owasp.org/www-community/attacks/CSV_Injection). Such a text gets `'` put before it, and so does
+what follows a semicolon, which is the end of a cell for a spreadsheet whose commas are for decimals. What cannot be
+seen is written as an escape such as `\u202e`, line breaks among it: a row is a line, to every program.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ LONGEST: Final = 32_000
 
 LINE_END: Final = "\r\n"
 
-_FORMULA: Final = re.compile("[\\s\"'`]*[=+\\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212]")
+_SIGN: Final = "[\\s\"'`]*[=+\\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212]"
+_FORMULA: Final = re.compile(_SIGN)
+_INNER: Final = re.compile(f";(?={_SIGN})")
 _NUMBER: Final = re.compile(r"-?\d{1,15}|-?(?=[\d.]{3,16}\Z)\d+\.\d+")
 """What a spreadsheet keeps to the last digit: it calculates with fifteen."""
 
@@ -60,4 +63,5 @@ def value(raw: Any) -> str:
 
 def _quoted(text: str) -> str:
     guard = "'" if _FORMULA.match(text) else ""
-    return f'"{guard}{text.replace(chr(34), chr(34) * 2)}"'
+    guarded = guard + _INNER.sub(";'", text)
+    return f'"{guarded.replace(chr(34), chr(34) * 2)}"'

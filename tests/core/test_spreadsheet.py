@@ -25,6 +25,14 @@ def test_no_text_is_a_formula(before: str, sign: str) -> None:
     assert read(word(f"{before}{sign}HYPERLINK(1)")) == f"'{before}{sign}HYPERLINK(1)"
 
 
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [("a;=1+1", "a;'=1+1"), ('a; "-1', "a;' \"-1"), ("a;;@x;+y", "a;;'@x;'+y"), ("a,=1", "a,=1"), ("a;b=1", "a;b=1")],
+)
+def test_no_text_is_a_formula_where_semicolons_end_cells(text: str, cell: str) -> None:
+    assert read(word(text)) == read(value(text)) == cell
+
+
 @pytest.mark.parametrize("character", "\t\r\n\x00\x1b\u202e\u200b\u00a0\u2028")
 def test_what_cannot_be_seen_is_written_out_and_hides_no_formula(character: str) -> None:
     assert read(word(f"{character}=1")) == f"\\u{ord(character):04x}=1"
