@@ -31,6 +31,9 @@ MOST_ACTORS: Final = 10_000
 """Actors that the API gives."""
 
 _ABSENT: Final = 404
+_NO_SUCH_PATH: Final = ": Not Found"
+"""How a console's refusal ends where it does not know a path, as one of an older version."""
+
 _entries: Final = msgspec.json.Decoder(Entry)
 
 
@@ -42,6 +45,10 @@ class _Details(msgspec.Struct, frozen=True):
 
 class _Deliveries(msgspec.Struct, frozen=True):
     items: list[Delivery]
+
+
+class _UnknownPathError(RemoteError):
+    """A console does not know what it is asked for, let alone the answer."""
 
 
 class _Replica(msgspec.Struct, frozen=True):
@@ -107,7 +114,7 @@ class RemoteLedger:
         try:
             body = self._get(f"entries/{entry_id}", {})
         except RemoteError as error:
-            if error.status == _ABSENT:
+            if error.status == _ABSENT and not isinstance(error, _UnknownPathError):
                 return None
             raise
         document, details = wire.read(body, dict[str, Any]), wire.read(body, _Details)
@@ -221,7 +228,12 @@ class RemoteLedger:
         return RemoteLedger(self._transport, name)
 
     def _get(self, path: str, asked: dict[str, str]) -> bytes:
-        return self._transport.get(f"api/v1/{quote(path)}", {**asked, **self._always})
+        try:
+            return self._transport.get(f"api/v1/{quote(path)}", {**asked, **self._always})
+        except RemoteError as error:
+            if error.status != _ABSENT or not str(error).endswith(_NO_SUCH_PATH):
+                raise
+            raise _UnknownPathError(f"{error}: it is of an older version, or no console", error.status) from error
 
 
 def _number(cursor: str) -> int:

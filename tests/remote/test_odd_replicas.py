@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -135,3 +136,15 @@ def test_who_holds_a_thread_for_too_long_gets_no_other(
         end.set()
 
     assert asked == [1]
+
+
+def test_who_does_not_know_a_path_is_said_to_be_older_and_asked_on(own: Path) -> None:
+    older = FastAPI()
+    older.add_api_route("/api/v1/entries", lambda: {"items": [], "next": None})
+    with served(older) as url, peers_of(url) as made, closing(merged(made, own)) as ledger:
+        assert ledger.actors(START, START + 10_000)
+        assert "answers 404: Not Found: it is of an older version, or no console" in str(ledger.missing)
+        assert ledger.record("019ab2c3-d4e5-7f60-8000-000000000000") is None
+        with closing(merged(made, own)) as another:
+            assert clusters(another.search(Query(), limit=10).items) == ["own"]
+            assert not another.missing
