@@ -23,6 +23,8 @@ from tests.store.observed import opened
 
 IMAGE = FieldChange("spec.template.spec.containers[nginx].image", "replace", "nginx:1", "nginx:2")
 POD = Resource(version="v1", kind="Pod", namespace="kube-system", name="dns")
+FAR = 86_400_000
+"""Milliseconds; what the tests of one run record besides is nearer."""
 
 
 @pytest.fixture
@@ -64,8 +66,8 @@ FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"operation": "DELETE"}, {"operation": "DELETE"}),
     ({"path": "images"}, {"changes": (IMAGE,)}),
     ({"path": "containers[nginx].image"}, {"changes": (IMAGE,)}),
-    ({"since": START + 10_000}, {"at_milliseconds": START + 10_000}),
-    ({"until": START - 10_000}, {"at_milliseconds": START - 10_001}),
+    ({"since": START + FAR}, {"at_milliseconds": START + FAR}),
+    ({"until": START - FAR}, {"at_milliseconds": START - FAR - 1}),
     ({"dry_run": True}, {"dry_run": True}),
     ({"q": "NGINX:2"}, {"changes": (IMAGE,)}),
     ({"kind": "Pod", "username": "bob", "q": "dns"}, {"resource": POD, "user": User(username="bob")}),
